@@ -1,0 +1,2 @@
+//! The halotau command.
+fn main() {}

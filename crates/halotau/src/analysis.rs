@@ -1,0 +1,126 @@
+//! All results of one temperature, and of several.
+
+use ndarray::{Array2, Array3};
+use serde::{Deserialize, Serialize};
+
+use crate::arrhenius::{ArrheniusFit, Average};
+use crate::axes::TimeAxis;
+use crate::correlate::{CorrelationCurves, Flattening, TwoTime};
+use crate::fluctuate::FluctuationMap;
+use crate::quality::Quality;
+use crate::recipe::Recipe;
+use crate::relate::StructureDynamics;
+use crate::relax::{KwwFit, RelaxationMap};
+use crate::series::{Position, Warning};
+
+/// A number with its standard error and interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The number.
+    pub value: f64,
+    /// Standard error.
+    pub error: f64,
+    /// Lower end of the interval.
+    pub lower: f64,
+    /// Upper end of the interval.
+    pub upper: f64,
+}
+
+/// The maps of one temperature in a few numbers. BAD positions are left out; censored ones enter as the text of each says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MapSummary {
+    /// Positions analyzed.
+    pub n_positions: usize,
+    /// Positions that are not BAD.
+    pub n_valid: usize,
+    /// Of those, positions whose tau is only a lower limit.
+    pub n_censored: usize,
+    /// Arithmetic mean of tau (censored at their estimates), seconds.
+    pub tau_mean_s: Estimate,
+    /// exp of the mean of ln tau (censored at their estimates), seconds.
+    pub tau_log_mean_s: Estimate,
+    /// Median of tau, seconds.
+    pub tau_median_s: Estimate,
+    /// tau of the position-averaged curve, seconds.
+    pub tau_ensemble_s: Estimate,
+    /// 16th and 84th percentile of tau, seconds.
+    pub tau_spread_s: [f64; 2],
+    /// Standard deviation of ln tau over positions, with the noise.
+    pub ln_tau_sd: f64,
+    /// Mean V.
+    pub fluctuation_mean: Estimate,
+    /// Standard deviation of V over positions, with the noise.
+    pub fluctuation_sd: f64,
+    /// Mean contrast of the fits.
+    pub contrast_mean: Estimate,
+    /// Number of positions with each quality flag, in the order of [`Quality::NAMES`].
+    pub flag_counts: Vec<(String, usize)>,
+}
+
+impl MapSummary {
+    /// The average of tau that is asked for.
+    pub fn tau_s(&self, average: Average) -> Estimate {
+        match average {
+            Average::Mean => self.tau_mean_s,
+            Average::LogMean => self.tau_log_mean_s,
+            Average::Median => self.tau_median_s,
+            Average::Ensemble => self.tau_ensemble_s,
+        }
+    }
+}
+
+/// All results of one temperature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// Name of the series.
+    pub name: String,
+    /// Temperature of the sample.
+    pub temperature_k: f64,
+    /// Distance of neighboring positions; NaN where not known.
+    pub step_nm: f64,
+    /// Start of each scan.
+    pub time: TimeAxis,
+    /// The recipe, complete.
+    pub recipe: Recipe,
+    /// Pixels of the ring that was correlated.
+    pub n_ring_pixels: usize,
+    /// Which flattening was used, where it was.
+    pub flattening: Option<Flattening>,
+    /// Baseline from distant pairs of positions, where it was measured or could be.
+    pub distant_baseline: Option<f64>,
+    /// g(t) of every position.
+    pub curves: CorrelationCurves,
+    /// Fits of every position.
+    pub relaxation: RelaxationMap,
+    /// V of every position.
+    pub fluctuation: FluctuationMap,
+    /// Flags of every position, `[row, col]`.
+    pub quality: Array2<Quality>,
+    /// Two-time matrices that were kept; the first is the region mean.
+    pub two_time: Vec<TwoTime>,
+    /// Every position's two-time matrix where asked for, `[row * n_cols + col, time_1, time_2]`.
+    pub two_time_all: Option<Array3<f64>>,
+    /// g averaged over valid positions, `[lag]`, and its fit.
+    pub ensemble_g: Vec<f64>,
+    /// The fit to it.
+    pub ensemble_fit: KwwFit,
+    /// A slow and a fast position with good fits, for the figures.
+    pub examples: Option<[Position; 2]>,
+    /// The maps in a few numbers.
+    pub summary: MapSummary,
+    /// Rank correlation of tau and V.
+    pub relation: StructureDynamics,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Several temperatures of one sample, from the lowest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    /// One analysis a temperature.
+    pub analyses: Vec<Analysis>,
+    /// One fit an average, in the order of [`Average::ALL`]; empty below two temperatures.
+    pub arrhenius: Vec<ArrheniusFit>,
+    /// Which of them is the headline.
+    pub headline: Average,
+}

@@ -1,0 +1,282 @@
+//! Which number belongs to which index: times, spatial frequencies, lags.
+//!
+//! Spatial frequency is s = 1/d in 1/nm, without 2π. Coordinates count from 0 at the center of the first pixel.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::series::{SeriesHeader, Stated, Warning};
+
+/// A half-open range of spatial frequency, `min <= q < max`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 2]", into = "[f64; 2]")]
+pub struct QRange {
+    /// Lower edge, included.
+    pub min_per_nm: f64,
+    /// Upper edge, excluded.
+    pub max_per_nm: f64,
+}
+
+impl QRange {
+    /// The range `min <= q < max`.
+    pub const fn new(min_per_nm: f64, max_per_nm: f64) -> Self {
+        Self {
+            min_per_nm,
+            max_per_nm,
+        }
+    }
+
+    /// Whether a spatial frequency belongs to the range.
+    pub fn contains(&self, q_per_nm: f64) -> bool {
+        self.min_per_nm <= q_per_nm && q_per_nm < self.max_per_nm
+    }
+
+    /// The smallest range that holds both.
+    pub fn union(&self, other: &Self) -> Self {
+        Self::new(
+            self.min_per_nm.min(other.min_per_nm),
+            self.max_per_nm.max(other.max_per_nm),
+        )
+    }
+
+    /// Whether the other range lies inside this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.min_per_nm <= other.min_per_nm && other.max_per_nm <= self.max_per_nm
+    }
+
+    /// Checks that the range is not empty, for a key of the recipe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`].
+    pub fn check(&self, key: &str) -> Result<()> {
+        if self.min_per_nm.is_finite()
+            && self.max_per_nm.is_finite()
+            && 0.0 <= self.min_per_nm
+            && self.min_per_nm < self.max_per_nm
+        {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            key: key.to_owned(),
+            value: format!("[{}, {}]", self.min_per_nm, self.max_per_nm),
+            problem: "a range is [lower, upper] in 1/nm with 0 <= lower < upper".to_owned(),
+        })
+    }
+}
+
+impl From<[f64; 2]> for QRange {
+    fn from([min_per_nm, max_per_nm]: [f64; 2]) -> Self {
+        Self {
+            min_per_nm,
+            max_per_nm,
+        }
+    }
+}
+
+impl From<QRange> for [f64; 2] {
+    fn from(range: QRange) -> Self {
+        [range.min_per_nm, range.max_per_nm]
+    }
+}
+
+/// Which statement of the file or the user the time axis rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeBasis {
+    /// Timestamps where there are any, else the total, else the period.
+    #[default]
+    Auto,
+    /// The measured start of each scan.
+    Timestamps,
+    /// The total duration divided by the number of scans.
+    Total,
+    /// The nominal period.
+    Period,
+}
+
+/// Start of each scan, in seconds from the first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimeAxis {
+    times_s: Vec<f64>,
+    basis: TimeBasis,
+}
+
+/// Above this relative difference two statements about time contradict each other.
+/// tau scales with the time axis, and a per cent is below every other error of it.
+const TIME_TOLERANCE: f64 = 0.01;
+
+impl TimeAxis {
+    /// A time axis from the start of each scan.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimesNotIncreasing`].
+    pub fn new(times_s: Vec<f64>, basis: TimeBasis) -> Result<Self> {
+        for (time, pair) in times_s.windows(2).enumerate() {
+            if !(pair[0].is_finite() && pair[1].is_finite() && pair[0] < pair[1]) {
+                return Err(Error::TimesNotIncreasing {
+                    time: time + 1,
+                    before: pair[0],
+                    after: pair[1],
+                });
+            }
+        }
+        Ok(Self { times_s, basis })
+    }
+
+    /// `n_times` scans, `step_s` apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimesNotIncreasing`] unless the step is positive.
+    pub fn uniform(n_times: usize, step_s: f64, basis: TimeBasis) -> Result<Self> {
+        Self::new(
+            (0..n_times).map(|time| time as f64 * step_s).collect(),
+            basis,
+        )
+    }
+
+    /// The time axis of a series, and a warning where its statements about time differ by more than 1 %.
+    ///
+    /// The total is from the start of the first scan to the end of the last: the step is `total / n_times`.
+    /// In the paper 106 scans of 9.2 s are 975 s, but the total is 1048 s; the measured total is believed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] where the series states no time of the kind asked for;
+    /// [`Error::TimesNotIncreasing`] for broken timestamps.
+    pub fn of(header: &SeriesHeader, basis: TimeBasis) -> Result<(Self, Vec<Warning>)> {
+        let n_times = header.shape.n_times;
+        let total = header.total_s.as_ref();
+        let period = header.period_s.as_ref();
+        let chosen = match basis {
+            TimeBasis::Auto if header.times_s.is_some() => TimeBasis::Timestamps,
+            TimeBasis::Auto if total.is_some() => TimeBasis::Total,
+            TimeBasis::Auto => TimeBasis::Period,
+            given => given,
+        };
+        let missing = |what: &str| Error::Setting {
+            key: "time.basis".to_owned(),
+            value: format!("{chosen:?}").to_lowercase(),
+            problem: format!(
+                "{} states no {what}; give period_s or total_s in its [[data]] block",
+                header.name
+            ),
+        };
+        let axis = match chosen {
+            TimeBasis::Timestamps => {
+                let times = header
+                    .times_s
+                    .clone()
+                    .ok_or_else(|| missing("timestamps"))?;
+                if times.len() != n_times {
+                    return Err(Error::Shape {
+                        what: "the timestamps",
+                        expected: vec![n_times],
+                        found: vec![times.len()],
+                    });
+                }
+                let start = times.first().copied().unwrap_or(0.0);
+                Self::new(times.iter().map(|time| time - start).collect(), chosen)?
+            }
+            TimeBasis::Total => Self::uniform(
+                n_times,
+                total.ok_or_else(|| missing("total"))?.value / n_times as f64,
+                chosen,
+            )?,
+            _ => Self::uniform(
+                n_times,
+                period
+                    .ok_or_else(|| missing("time from scan to scan"))?
+                    .value,
+                chosen,
+            )?,
+        };
+        Ok((axis.clone(), axis.contradictions(total, period)))
+    }
+
+    fn contradictions(&self, total: Option<&Stated>, period: Option<&Stated>) -> Vec<Warning> {
+        let step_s = self.step_s();
+        let n_times = self.times_s.len() as f64;
+        let used = match self.basis {
+            TimeBasis::Timestamps => "the timestamps",
+            TimeBasis::Total => "the total",
+            TimeBasis::Auto | TimeBasis::Period => "the nominal period",
+        };
+        let mut warnings = Vec::new();
+        let mut compare = |what: &str, stated_s: f64, other_step_s: f64| {
+            let difference = step_s / other_step_s - 1.0;
+            if n_times > 1.0 && difference.abs() > TIME_TOLERANCE {
+                warnings.push(Warning::new(
+                    "W021",
+                    format!(
+                        "{what} {stated_s} s means {:.1} s for {n_times} scans, but {used} mean{} {:.1} s ({:+.1} %). \
+                         {} {} used; tau scales with it.",
+                        other_step_s * n_times,
+                        if self.basis == TimeBasis::Timestamps { "" } else { "s" },
+                        step_s * n_times,
+                        100.0 * difference,
+                        used[..1].to_uppercase() + &used[1..],
+                        if self.basis == TimeBasis::Timestamps { "are" } else { "is" },
+                    ),
+                ));
+            }
+        };
+        if let Some(period) = period {
+            compare("the period of", period.value, period.value);
+        }
+        if let Some(total) = total {
+            compare("the total of", total.value, total.value / n_times);
+        }
+        warnings
+    }
+
+    /// Start of each scan.
+    pub fn times_s(&self) -> &[f64] {
+        &self.times_s
+    }
+
+    /// What the axis rests on.
+    pub fn basis(&self) -> TimeBasis {
+        self.basis
+    }
+
+    /// Number of scans.
+    pub fn len(&self) -> usize {
+        self.times_s.len()
+    }
+
+    /// Whether there is no scan.
+    pub fn is_empty(&self) -> bool {
+        self.times_s.is_empty()
+    }
+
+    /// Mean time from scan to scan; 0 for a single scan.
+    pub fn step_s(&self) -> f64 {
+        match self.times_s.as_slice() {
+            [first, .., last] => (last - first) / (self.times_s.len() - 1) as f64,
+            _ => 0.0,
+        }
+    }
+
+    /// Length of the record: number of scans times the mean step.
+    pub fn record_s(&self) -> f64 {
+        self.step_s() * self.times_s.len() as f64
+    }
+
+    /// Mean time between scans `lag` apart, for lags 1 to `n_times - 1`, `[lag]`.
+    pub fn lags_s(&self) -> Vec<f64> {
+        let n = self.times_s.len();
+        (1..n)
+            .map(|lag| {
+                let sum: f64 = self.times_s[lag..]
+                    .iter()
+                    .zip(&self.times_s)
+                    .map(|(late, early)| late - early)
+                    .sum();
+                sum / (n - lag) as f64
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,1 @@
+//! Where is the center of the pattern?

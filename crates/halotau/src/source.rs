@@ -1,0 +1,126 @@
+//! Where do frames come from?
+//!
+//! A [`FrameSource`] only decodes. Cropping, binning, dark, gain, mask and centering are one plan inside
+//! [`reduce`](crate::reduce), which touches only the pixels that the annulus needs.
+
+use ndarray::ArrayView5;
+
+use crate::error::{Error, Result};
+use crate::series::{FrameBlock, FrameRun, SampleType, Samples, SeriesHeader, SeriesShape};
+use crate::with_samples;
+
+/// Delivers the frames of a series.
+pub trait FrameSource: Sync {
+    /// What is known before reading.
+    fn header(&self) -> &SeriesHeader;
+
+    /// Reads a run of frames into a block, whose buffer is reused.
+    ///
+    /// Missing frames (see [`SeriesHeader::missing`]) read as zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RunOutside`], or [`Error::Source`] with the reader's error.
+    fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()>;
+}
+
+/// A series held in memory, for simulations, tests and arrays from other programs.
+#[derive(Debug, Clone)]
+pub struct MemorySeries {
+    header: SeriesHeader,
+    samples: Samples,
+}
+
+impl MemorySeries {
+    /// Takes samples in the order `(time, scan row, scan column, pattern row, pattern column)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where the number of samples is not that of the header's shape, and
+    /// [`Error::SampleType`] where their type is another.
+    pub fn new(header: SeriesHeader, samples: Samples) -> Result<Self> {
+        let SeriesShape {
+            n_times,
+            n_rows,
+            n_cols,
+            pattern_rows,
+            pattern_cols,
+        } = header.shape;
+        let expected = n_times * n_rows * n_cols * pattern_rows * pattern_cols;
+        if samples.len() != expected {
+            return Err(Error::Shape {
+                what: "the samples of a series in memory",
+                expected: vec![n_times, n_rows, n_cols, pattern_rows, pattern_cols],
+                found: vec![samples.len()],
+            });
+        }
+        if samples.sample_type() != header.sample_type {
+            return Err(Error::SampleType {
+                what: "a series in memory",
+                expected: "the type that its header states",
+                found: samples.sample_type(),
+            });
+        }
+        Ok(Self { header, samples })
+    }
+
+    /// Copies a five-dimensional array of counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`MemorySeries::new`].
+    pub fn from_counts(name: &str, counts: ArrayView5<'_, u16>) -> Result<Self> {
+        let (n_times, n_rows, n_cols, pattern_rows, pattern_cols) = counts.dim();
+        let shape = SeriesShape {
+            n_times,
+            n_rows,
+            n_cols,
+            pattern_rows,
+            pattern_cols,
+        };
+        let header = SeriesHeader::new(name, "memory", shape, SampleType::U16);
+        Self::new(header, Samples::U16(counts.iter().copied().collect()))
+    }
+
+    /// The header, to fill in what is known of the axes.
+    pub fn header_mut(&mut self) -> &mut SeriesHeader {
+        &mut self.header
+    }
+}
+
+impl FrameSource for MemorySeries {
+    fn header(&self) -> &SeriesHeader {
+        &self.header
+    }
+
+    fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
+        let shape = &self.header.shape;
+        run.check(shape)?;
+        let frame_len = shape.frame_len();
+        let per_time = shape.n_positions() * frame_len;
+        block.run = *run;
+        block.pattern_rows = shape.pattern_rows;
+        block.pattern_cols = shape.pattern_cols;
+        block.samples = with_samples!(&self.samples, samples => {
+            (run.first_time..run.first_time + run.n_times)
+                .flat_map(|time| {
+                    let start = time * per_time + run.first_frame * frame_len;
+                    samples[start..start + run.n_frames * frame_len].iter().copied()
+                })
+                .collect::<Vec<_>>()
+                .into()
+        });
+        Ok(())
+    }
+}
+
+macro_rules! impl_from_vec {
+    ($($variant:ident: $t:ty),*) => {$(
+        impl From<Vec<$t>> for Samples {
+            fn from(samples: Vec<$t>) -> Self {
+                Self::$variant(samples)
+            }
+        }
+    )*};
+}
+impl_from_vec!(U8: u8, U16: u16, U32: u32, I16: i16, I32: i32, F32: f32, F64: f64);
