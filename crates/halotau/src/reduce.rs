@@ -71,3 +71,37 @@ impl Reduction {
         self.region.cols[1] - self.region.cols[0]
     }
 }
+
+/// A block of positions over all times: the unit of work, of retry, of lock and of checksum.
+///
+/// Its size is chosen from the shape alone, never from memory or threads, so that results and files are the same anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Number of the shard, row by row.
+    pub index: usize,
+    /// First row in the analyzed region.
+    pub first_row: usize,
+    /// Rows.
+    pub n_rows: usize,
+    /// First column in the analyzed region.
+    pub first_col: usize,
+    /// Columns.
+    pub n_cols: usize,
+}
+
+/// The shards of a region, row by row.
+pub fn shards(n_rows: usize, n_cols: usize, shard_rows: usize, shard_cols: usize) -> Vec<Shard> {
+    let mut shards = Vec::new();
+    for first_row in (0..n_rows).step_by(shard_rows.max(1)) {
+        for first_col in (0..n_cols).step_by(shard_cols.max(1)) {
+            shards.push(Shard {
+                index: shards.len(),
+                first_row,
+                n_rows: shard_rows.min(n_rows - first_row),
+                first_col,
+                n_cols: shard_cols.min(n_cols - first_col),
+            });
+        }
+    }
+    shards
+}
