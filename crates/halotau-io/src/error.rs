@@ -1,0 +1,321 @@
+//! What can be wrong with files, said for the person who can cure it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of a file, a folder or a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("cannot {action} {}: {}", .path.display(), say_io(.source))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, to follow "cannot": "open", "read", "write".
+        action: &'static str,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The container is none that this program reads.
+    #[error(
+        "{} is no container that is read here ({found}); give the layout of a raw binary file as data.raw, or convert to .npy, HDF5 or Zarr",
+        .path.display()
+    )]
+    UnknownContainer {
+        /// The file or folder.
+        path: PathBuf,
+        /// What its first bytes or entries look like.
+        found: String,
+    },
+    /// A container is recognized, but its header or metadata contradict the format.
+    #[error("{}: not a valid {format}: {problem}", .path.display())]
+    BadContainer {
+        /// The file or folder.
+        path: PathBuf,
+        /// The format, in words.
+        format: &'static str,
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// A NumPy file of Python objects, which NumPy itself could read only by running code.
+    #[error(
+        "{}: object arrays are refused, because reading one would run code from the file; save it as an array of numbers",
+        .path.display()
+    )]
+    ObjectArray {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An array whose first index is the fastest.
+    #[error(
+        "{}: the array is stored in Fortran order, first index fastest; save numpy.ascontiguousarray(array) instead",
+        .path.display()
+    )]
+    FortranOrder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Samples of a type that is not read.
+    #[error(
+        "{what}: samples are {found}; u8, u16, u32, i16, i32, f32 and f64 are read, so convert to the smallest of these that holds the counts"
+    )]
+    SampleType {
+        /// The file and the dataset in it.
+        what: String,
+        /// The type, in words.
+        found: String,
+    },
+    /// The file is longer or shorter than shape and type demand.
+    #[error("{}: {size}", .path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// What was expected, what was found, and what would fit.
+        size: Box<SizeMismatch>,
+    },
+    /// The frames of a dataset cannot be arranged in the shape asked for.
+    #[error("{what}: {mismatch}")]
+    Shape {
+        /// The file and the dataset in it.
+        what: String,
+        /// What was asked for, what is there, and what would fit.
+        mismatch: Box<ShapeMismatch>,
+    },
+    /// An HDF5 file or Zarr group has no dataset of the name given, or none that could hold frames.
+    #[error("{}: {problem}; {}", .path.display(), say_candidates(.candidates))]
+    Dataset {
+        /// The file or folder.
+        path: PathBuf,
+        /// Which name was looked for, or that several would do.
+        problem: String,
+        /// The datasets there are, with shape and type.
+        candidates: Vec<String>,
+    },
+    /// A block of a chunked dataset is not there.
+    #[error(
+        "{}: chunk {chunk:?} of {dataset} is missing; copy the data again, or restore {entry} from its origin",
+        .path.display()
+    )]
+    MissingChunk {
+        /// The file or folder.
+        path: PathBuf,
+        /// The dataset in it.
+        dataset: String,
+        /// Index of the chunk along each axis.
+        chunk: Vec<u64>,
+        /// What the store calls it.
+        entry: String,
+    },
+    /// A block of a chunked dataset is cut short or damaged.
+    #[error("{}: {dataset} cannot be decoded at {place}: {problem}; copy the data again", .path.display())]
+    Corrupt {
+        /// The file or folder.
+        path: PathBuf,
+        /// The dataset in it.
+        dataset: String,
+        /// Which part: "chunk [0, 3, 1]", "times 0..4".
+        place: String,
+        /// The decoder's words.
+        problem: String,
+    },
+    /// The one-scan files of a series do not agree.
+    #[error(
+        "{} has {found}, but {} has {expected}; all files of one series must agree",
+        .path.display(), .first.display()
+    )]
+    FilesDiffer {
+        /// The first file that differs.
+        path: PathBuf,
+        /// The file it is compared with.
+        first: PathBuf,
+        /// Shape and type of the file that differs.
+        found: String,
+        /// Shape and type of the first file.
+        expected: String,
+    },
+    /// A folder holds no file that could be a scan.
+    #[error(
+        "{} holds no .npy, HDF5, Zarr or raw file (raw files need data.raw)",
+        .path.display()
+    )]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A buffer does not fit in memory.
+    #[error(
+        "{what} needs {n_bytes} bytes at once, which this machine does not give; lower --memory or convert to smaller chunks"
+    )]
+    Memory {
+        /// What is to be held.
+        what: String,
+        /// Bytes asked for.
+        n_bytes: u64,
+    },
+    /// A value in memory does not have the shape or type that writing it needs.
+    #[error("{what}: expected {expected}, found {found}")]
+    Value {
+        /// What is to be written.
+        what: String,
+        /// What is needed.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// An error of the core, met while a file was used.
+    #[error(transparent)]
+    Core(#[from] halotau::Error),
+}
+
+impl Error {
+    /// An error of the operating system on a path.
+    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        }
+    }
+
+    /// The exit code of a command that fails with this error, after `sysexits.h`.
+    ///
+    /// 65 for bad data, 66 for a missing input, 71 for memory, 74 for an input or output error,
+    /// 77 for a missing permission.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { source, .. } => io_exit_code(source),
+            Self::EmptyFolder { .. } => 66,
+            Self::Memory { .. } => 71,
+            Self::Core(halotau::Error::Source { source, .. }) => {
+                source.downcast_ref::<Self>().map_or(65, Self::exit_code)
+            }
+            Self::Value { .. } => 70,
+            _ => 65,
+        }
+    }
+
+    /// Wraps the error for [`FrameSource::read`](halotau::source::FrameSource::read); it can be had back by downcasting.
+    pub fn into_core(self, name: &str) -> halotau::Error {
+        match self {
+            Self::Core(error) => error,
+            error => halotau::Error::Source {
+                name: name.to_owned(),
+                source: Box::new(error),
+            },
+        }
+    }
+}
+
+/// The exit code that an error of the operating system stands for.
+///
+/// A missing file is 66, a refused one 77, memory 71; everything else (disk full, read error, file that
+/// shrinks while it is read) is 74.
+pub fn io_exit_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => 66,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => 77,
+        io::ErrorKind::OutOfMemory => 71,
+        _ => 74,
+    }
+}
+
+fn say_io(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        io::ErrorKind::UnexpectedEof => {
+            "it ends too early (did it change while it was read?)".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => "the permission is missing".to_owned(),
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn say_candidates(candidates: &[String]) -> String {
+    if candidates.is_empty() {
+        return "it holds no array of numbers with 3 to 5 axes".to_owned();
+    }
+    format!("it holds {}", candidates.join(", "))
+}
+
+/// A file length that does not fit shape and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SizeMismatch {
+    /// Bytes that the shape demands; `None` where that overflows 64 bits.
+    pub expected_bytes: Option<u64>,
+    /// Bytes in the file.
+    pub actual_bytes: u64,
+    /// Whole frames that the file holds.
+    pub whole_frames: u64,
+    /// Whole scans that the file holds.
+    pub whole_times: u64,
+    /// Shapes that would fit the whole frames.
+    pub suggestions: Vec<ScanShape>,
+}
+
+impl fmt::Display for SizeMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.expected_bytes {
+            Some(n) => write!(f, "the shape needs {n} bytes, ")?,
+            None => write!(f, "the shape needs more bytes than a file can have, ")?,
+        }
+        write!(
+            f,
+            "the file has {}: {} whole frames, {} whole scans",
+            self.actual_bytes, self.whole_frames, self.whole_times
+        )?;
+        write_suggestions(f, &self.suggestions)
+    }
+}
+
+/// Frames that cannot be arranged as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// The shape asked for, 0 where it was to be found out; empty where none was given.
+    pub wanted: Vec<u64>,
+    /// The shape in the file.
+    pub found: Vec<u64>,
+    /// What does not fit, in words.
+    pub problem: String,
+    /// Shapes that would fit.
+    pub suggestions: Vec<ScanShape>,
+}
+
+impl fmt::Display for ShapeMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: the file has shape {:?}", self.problem, self.found)?;
+        if !self.wanted.is_empty() {
+            write!(f, ", asked for {:?}", self.wanted)?;
+        }
+        write_suggestions(f, &self.suggestions)
+    }
+}
+
+/// Times, scan rows and scan columns of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanShape {
+    /// Scans.
+    pub n_times: u64,
+    /// Scan rows.
+    pub n_rows: u64,
+    /// Scan columns.
+    pub n_cols: u64,
+}
+
+fn write_suggestions(f: &mut fmt::Formatter<'_>, suggestions: &[ScanShape]) -> fmt::Result {
+    if suggestions.is_empty() {
+        return Ok(());
+    }
+    f.write_str("; these would fit (time x row x col): ")?;
+    for (idx, s) in suggestions.iter().enumerate() {
+        let comma = if idx == 0 { "" } else { ", " };
+        write!(f, "{comma}{} x {} x {}", s.n_times, s.n_rows, s.n_cols)?;
+    }
+    Ok(())
+}
