@@ -10,6 +10,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 pub mod center;
+pub mod mask;
 
 /// An elliptic distortion that preserves the mean radius.
 ///

@@ -10,6 +10,8 @@ use crate::axes::QRange;
 use crate::calibrate::Calibration;
 use crate::error::{Error, Result};
 
+pub mod select;
+
 /// Fewer pixels than this on a ring give no useful mean: the error of a ring mean would exceed 20 %.
 pub const MIN_RING_PIXELS: usize = 8;
 
