@@ -1,2 +1,164 @@
-//! Project tasks.
-fn main() {}
+//! Tasks of the project.
+//!
+//! ```text
+//! cargo xtask test     everything that must hold before a change lands; this is what CI runs
+//! cargo xtask check    the quick part: format, files, licenses, clippy, unit tests
+//! cargo xtask bench    the benchmark in bench/ and its Python twin
+//! cargo xtask docs     the API documentation, warnings denied
+//! ```
+//!
+//! A task is a list of steps. Each step is announced, and the first that fails ends the task with its name.
+//! The cheap steps come first, so that a forgotten `cargo fmt` does not cost ten minutes.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use workspace::Workspace;
+
+mod files;
+mod license;
+mod python;
+mod workspace;
+
+/// How a step ended that did not fail.
+enum Done {
+    Passed,
+    /// Left out, with the reason and its cure.
+    Skipped(String),
+}
+
+/// What went wrong, for the person at the terminal.
+type Failure = String;
+
+struct Step {
+    name: &'static str,
+    run: fn(&Workspace) -> Result<Done, Failure>,
+}
+
+const FORMAT: Step = Step {
+    name: "format",
+    run: |workspace| workspace.cargo(&["fmt", "--all", "--check"]),
+};
+const FILES: Step = Step {
+    name: "files",
+    run: files::check,
+};
+const LICENSES: Step = Step {
+    name: "licenses",
+    run: license::check,
+};
+const CLIPPY: Step = Step {
+    name: "clippy",
+    run: |workspace| {
+        workspace.cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    },
+};
+const UNIT_TESTS: Step = Step {
+    name: "unit tests",
+    run: |workspace| workspace.cargo(&["test", "--workspace", "--lib", "--bins", "--locked"]),
+};
+// Plain `cargo test`: unit, integration and documentation tests of every crate.
+const TESTS: Step = Step {
+    name: "tests",
+    run: |workspace| workspace.cargo(&["test", "--workspace", "--locked"]),
+};
+const DOCS: Step = Step {
+    name: "documentation",
+    run: |workspace| {
+        workspace.run(
+            workspace
+                .command("cargo")
+                .args(["doc", "--workspace", "--no-deps", "--locked"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    },
+};
+const PYTHON: Step = Step {
+    name: "other programs (Python)",
+    run: python::check,
+};
+const BENCH: Step = Step {
+    name: "benchmark",
+    run: |workspace| {
+        workspace.cargo(&[
+            "run",
+            "--release",
+            "--locked",
+            "--manifest-path",
+            "bench/Cargo.toml",
+        ])
+    },
+};
+const BENCH_PYTHON: Step = Step {
+    name: "benchmark in Python",
+    run: python::bench,
+};
+
+fn steps(task: &str) -> Option<&'static [Step]> {
+    Some(match task {
+        "test" => &[FORMAT, FILES, LICENSES, CLIPPY, TESTS, DOCS, PYTHON],
+        "check" => &[FORMAT, FILES, LICENSES, CLIPPY, UNIT_TESTS],
+        "bench" => &[BENCH, BENCH_PYTHON],
+        "docs" => &[DOCS],
+        _ => return None,
+    })
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [task] = arguments.as_slice() else {
+        eprintln!("usage: cargo xtask test | check | bench | docs");
+        return ExitCode::from(2);
+    };
+    let Some(steps) = steps(task) else {
+        eprintln!("unknown task `{task}`; there are test, check, bench and docs");
+        return ExitCode::from(2);
+    };
+    let workspace = Workspace::find();
+    match perform(&workspace, steps) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(workspace: &Workspace, steps: &[Step]) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut skipped = Vec::new();
+    for (idx, step) in steps.iter().enumerate() {
+        println!("\n=== {}/{} {}", idx + 1, steps.len(), step.name);
+        let step_start = Instant::now();
+        let done = (step.run)(workspace)
+            .map_err(|reason| format!("step `{}` failed: {reason}", step.name))?;
+        match done {
+            Done::Passed => println!(
+                "=== {} passed in {} s",
+                step.name,
+                step_start.elapsed().as_secs()
+            ),
+            Done::Skipped(reason) => {
+                println!("=== {} skipped: {reason}", step.name);
+                skipped.push(step.name);
+            }
+        }
+    }
+    println!(
+        "\n{} steps passed in {} s",
+        steps.len() - skipped.len(),
+        start.elapsed().as_secs()
+    );
+    if !skipped.is_empty() {
+        println!("skipped: {}", skipped.join(", "));
+    }
+    Ok(())
+}
