@@ -1,1 +1,17 @@
-//! To be written.
+//! The workflow of halotau: what the command, the viewer and the wheel have in common.
+//!
+//! ```text
+//! recipe file ─▶ Loaded ─▶ reduce ─▶ analyze ─▶ write · draw · report
+//! ```
+//!
+//! Everything here is a function of its arguments and a [`Context`]: how many threads and how much memory may be used,
+//! and who wants to hear how far the work is. Nothing is printed. Every [`Error`] knows its exit code, its stable code
+//! and what to do next; `docs/errors.md` lists them.
+
+pub mod context;
+pub mod error;
+pub mod memory;
+pub mod recipe_file;
+
+pub use context::{Context, Event, Unit};
+pub use error::{Error, Result};
