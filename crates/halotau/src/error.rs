@@ -152,4 +152,13 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+    /// The sum of a binned pixel does not fit in the 32 bits that counts are kept in.
+    #[error("counts of {bin} x {bin} binned pixels exceed 32 bits; choose a smaller pattern.bin")]
+    CountOverflow {
+        /// Native pixels along a side.
+        bin: usize,
+    },
+    /// The caller asked to stop.
+    #[error("stopped on request")]
+    Stopped,
 }

@@ -2,6 +2,9 @@
 //!
 //! Everything that is asked later needs only the counts on an annulus, a few per cent of the data.
 
+mod pass;
+mod plan;
+
 use ndarray::{Array2, Array3};
 
 use crate::axes::{QRange, TimeAxis};
@@ -9,6 +12,9 @@ use crate::calibrate::Calibration;
 use crate::recipe::Region;
 use crate::ring::Annulus;
 use crate::series::{SampleType, SeriesShape};
+
+pub use pass::ShardSums;
+pub use plan::{CountType, ReducePlan, ReduceSettings};
 
 /// All that the pass keeps, beside the counts on the annulus ([`RingSeries`](crate::ring::RingSeries), one a shard).
 #[derive(Debug, Clone, PartialEq)]

@@ -244,19 +244,36 @@ impl Samples {
 pub trait Sample: Copy + Send + Sync + 'static {
     /// The value.
     fn to_f64(self) -> f64;
+
+    /// Whether this is the highest value of an integer type; never for floats.
+    fn is_saturated(self) -> bool;
 }
 
 macro_rules! impl_sample {
-    ($($t:ty),*) => {$(
+    ($($t:ty: $saturated:expr),*) => {$(
         impl Sample for $t {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
+
+            #[inline(always)]
+            fn is_saturated(self) -> bool {
+                let highest: Option<$t> = $saturated;
+                highest == Some(self)
+            }
         }
     )*};
 }
-impl_sample!(u8, u16, u32, i16, i32, f32, f64);
+impl_sample!(
+    u8: Some(u8::MAX),
+    u16: Some(u16::MAX),
+    u32: Some(u32::MAX),
+    i16: Some(i16::MAX),
+    i32: Some(i32::MAX),
+    f32: None,
+    f64: None
+);
 
 /// The patterns of a [`FrameRun`], `[time, frame, pattern row, pattern col]`, last index fastest.
 #[derive(Debug, Clone, PartialEq)]

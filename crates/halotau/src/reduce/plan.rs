@@ -1,0 +1,384 @@
+//! Everything about the pass that is decided before the first frame is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ndarray::{Array2, Array3};
+use serde::{Deserialize, Serialize};
+
+use super::{Reduction, Shard, ShardSums, shards};
+use crate::axes::{QRange, TimeAxis};
+use crate::calibrate::Calibration;
+use crate::error::{Error, Result};
+use crate::recipe::Region;
+use crate::ring::Annulus;
+use crate::ring::select::{Shift, native_pixels};
+use crate::series::{FrameRun, SampleType, SeriesHeader, SeriesShape};
+
+/// A shard's cube of counts stays below this, so that a few of them and the reading buffer fit in a small memory.
+const SHARD_BYTES: usize = 64 << 20;
+
+/// Number type of the counts that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each variant is the number type that it names")]
+pub enum CountType {
+    U8,
+    U16,
+    U32,
+    F32,
+}
+
+impl CountType {
+    /// The narrowest type that holds every sum of `n_native` samples; `F32` for samples that can be negative or
+    /// broken and after dark or gain correction.
+    pub fn holding(sample_type: SampleType, n_native: usize, corrected: bool) -> Self {
+        let largest = match sample_type {
+            SampleType::U8 => u64::from(u8::MAX),
+            SampleType::U16 => u64::from(u16::MAX),
+            SampleType::U32 => u64::from(u32::MAX),
+            _ => return Self::F32,
+        };
+        match largest.saturating_mul(n_native as u64) {
+            _ if corrected => Self::F32,
+            sum if sum <= u64::from(u8::MAX) => Self::U8,
+            sum if sum <= u64::from(u16::MAX) => Self::U16,
+            // A sum of 32-bit counts beyond 32 bits does not occur; the pass says so if it does.
+            _ => Self::U32,
+        }
+    }
+
+    /// Bytes of one count.
+    pub fn n_bytes(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::U16 => 2,
+            Self::U32 | Self::F32 => 4,
+        }
+    }
+}
+
+/// What a person decides about the pass.
+#[derive(Debug, Clone)]
+pub struct ReduceSettings {
+    /// The analyzed part of the scan.
+    pub region: Region,
+    /// Native pixels summed along each side.
+    pub bin: usize,
+    /// The annulus that is kept.
+    pub q_range: QRange,
+    /// Geometry and pixels.
+    pub calibration: Calibration,
+    /// Dark pattern, subtracted, `[pattern row, pattern col]`.
+    pub dark: Option<Array2<f64>>,
+    /// Gain pattern, divided by after the dark.
+    pub gain: Option<Array2<f64>>,
+    /// Start of each scan.
+    pub time: TimeAxis,
+    /// Temperature of the sample.
+    pub temperature_k: f64,
+    /// Distance of neighboring positions; NaN where not known.
+    pub step_nm: f64,
+}
+
+/// The plan of one pass: which native pixels are summed into which count, shard by shard.
+#[derive(Debug)]
+pub struct ReducePlan {
+    pub(super) settings: ReduceSettings,
+    pub(super) name: String,
+    pub(super) shape: SeriesShape,
+    pub(super) sample_type: SampleType,
+    pub(super) missing: Vec<FrameRun>,
+    pub(super) annulus: Annulus,
+    pub(super) count_type: CountType,
+    pub(super) q_bins: Vec<QRange>,
+    pub(super) q_pixels: Vec<u64>,
+    pub(super) shift_row: Array2<i32>,
+    pub(super) shift_col: Array2<i32>,
+    pub(super) tables: BTreeMap<Shift, ShiftTables>,
+    /// What each native sample is multiplied by for sums over the detector: 0 where invalid, else 1/gain.
+    pub(super) weight: Vec<f64>,
+    /// What is subtracted from each native sample before that.
+    pub(super) dark: Option<Vec<f64>>,
+    shard_rows: usize,
+    shard_cols: usize,
+    chunk_times: usize,
+}
+
+/// Look-up tables for positions whose pattern is shifted alike.
+#[derive(Debug)]
+pub(super) struct ShiftTables {
+    /// Native pixels of each annulus pixel, one after another.
+    pub(super) native: Vec<u32>,
+    /// Where the native pixels of each annulus pixel end in `native`.
+    pub(super) end: Vec<u32>,
+    /// q bin of each native pixel; `u16::MAX` for none.
+    pub(super) q_bin: Vec<u16>,
+    /// Annulus pixels with their full coverage.
+    pub(super) valid: Vec<bool>,
+}
+
+impl ReducePlan {
+    /// Plans a pass over a series.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] for a region outside the scan, a bin of 0 or larger than the pattern; [`Error::Shape`] for
+    /// dark or gain of another shape; [`Error::RingOutside`] and [`Error::EmptyRing`].
+    pub fn new(header: &SeriesHeader, settings: ReduceSettings) -> Result<Self> {
+        let shape = header.shape;
+        let Region { rows, cols } = settings.region;
+        if !(rows[0] < rows[1] && rows[1] <= shape.n_rows && cols[0] < cols[1] && cols[1] <= shape.n_cols) {
+            return Err(Error::Setting {
+                key: "scan.region".to_owned(),
+                value: format!("rows {rows:?}, cols {cols:?}"),
+                problem: format!("the scan has {} rows and {} columns", shape.n_rows, shape.n_cols),
+            });
+        }
+        let bin = settings.bin;
+        if bin == 0 || bin > shape.pattern_rows.min(shape.pattern_cols) {
+            return Err(Error::Setting {
+                key: "pattern.bin".to_owned(),
+                value: bin.to_string(),
+                problem: format!("patterns have {} x {} pixels", shape.pattern_rows, shape.pattern_cols),
+            });
+        }
+        let native = (shape.pattern_rows, shape.pattern_cols);
+        for (what, pattern) in [("the dark pattern", &settings.dark), ("the gain pattern", &settings.gain)] {
+            if let Some(pattern) = pattern
+                && pattern.dim() != native
+            {
+                return Err(Error::Shape {
+                    what,
+                    expected: vec![native.0, native.1],
+                    found: pattern.shape().to_vec(),
+                });
+            }
+        }
+        let calibration = &settings.calibration;
+        let (n_rows, n_cols) = (rows[1] - rows[0], cols[1] - cols[0]);
+        let offset = |row: usize, col: usize| {
+            calibration.center_offset(rows[0] + row, cols[0] + col, shape.n_rows, shape.n_cols)
+        };
+        let whole = |offset: f64| libm::round(offset) as i32;
+        let shift_row = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| whole(offset(row, col).0));
+        let shift_col = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| whole(offset(row, col).1));
+        let shifts: BTreeSet<Shift> = shift_row.iter().copied().zip(shift_col.iter().copied()).collect();
+        // Centers that are off the common grid by up to half a pixel in both directions.
+        let moves = calibration.descan != crate::calibrate::Descan::default();
+        let margin_px = if moves { std::f64::consts::FRAC_1_SQRT_2 } else { 0.0 };
+        let annulus = Annulus::new(calibration, bin, settings.q_range, &shifts, margin_px)?;
+
+        let q_width = calibration.q_step_per_nm * bin as f64;
+        let (q_bins, q_bin_of) = detector_bins(calibration, native, q_width);
+        let q_pixels = (0..q_bins.len())
+            .map(|bin| {
+                let valid = calibration.pixel_valid.iter();
+                q_bin_of.iter().zip(valid).filter(|&(&of, &valid)| valid && usize::from(of) == bin).count() as u64
+            })
+            .collect();
+        let tables = shifts
+            .iter()
+            .map(|&shift| (shift, ShiftTables::new(&annulus, calibration, &q_bin_of, shift)))
+            .collect();
+        let weight = calibration
+            .pixel_valid
+            .indexed_iter()
+            .map(|(at, &valid)| {
+                let gain = settings.gain.as_ref().map_or(1.0, |gain| gain[at]);
+                if valid { 1.0 / gain } else { 0.0 }
+            })
+            .collect();
+        let dark = settings.dark.as_ref().map(|dark| dark.iter().copied().collect());
+        let corrected = settings.dark.is_some() || settings.gain.is_some();
+        let count_type = CountType::holding(header.sample_type, bin * bin, corrected);
+        let position_bytes = shape.n_times * annulus.len() * count_type.n_bytes();
+        let (shard_rows, shard_cols) = shard_shape(header, n_rows, n_cols, position_bytes);
+        Ok(Self {
+            name: header.name.clone(),
+            shape,
+            sample_type: header.sample_type,
+            missing: header.missing.clone(),
+            chunk_times: header.chunk.n_times.clamp(1, shape.n_times.max(1)),
+            annulus,
+            count_type,
+            q_bins,
+            q_pixels,
+            shift_row,
+            shift_col,
+            tables,
+            weight,
+            dark,
+            shard_rows,
+            shard_cols,
+            settings,
+        })
+    }
+
+    /// The shards of the pass.
+    pub fn shards(&self) -> Vec<Shard> {
+        let (n_rows, n_cols) = self.shift_row.dim();
+        shards(n_rows, n_cols, self.shard_rows, self.shard_cols)
+    }
+
+    /// The pixels that are kept.
+    pub fn annulus(&self) -> &Annulus {
+        &self.annulus
+    }
+
+    /// Number type of the counts.
+    pub fn count_type(&self) -> CountType {
+        self.count_type
+    }
+
+    /// Rows and columns of a shard.
+    pub fn shard_shape(&self) -> (usize, usize) {
+        (self.shard_rows, self.shard_cols)
+    }
+
+    /// Bytes of a shard's counts and sums while it is made.
+    pub fn shard_bytes(&self) -> usize {
+        let per_position = self.shape.n_times * (self.annulus.len() * self.count_type.n_bytes() + 9)
+            + 8 * (self.shape.frame_len() + self.q_bins.len());
+        self.shard_rows * self.shard_cols * per_position
+    }
+
+    /// Scans that are read at once within a memory budget for the reading buffer: whole chunks, at least one.
+    pub fn times_per_read(&self, buffer_bytes: usize) -> usize {
+        let n_bytes = self.sample_type.n_bytes();
+        let per_time = self.shard_rows * self.shape.n_cols * self.shape.frame_len() * n_bytes;
+        let chunks = buffer_bytes / (per_time * self.chunk_times).max(1);
+        (chunks.max(1) * self.chunk_times).min(self.shape.n_times.max(1))
+    }
+
+    /// Bytes that one read delivers within that budget.
+    pub fn read_bytes(&self, buffer_bytes: usize) -> usize {
+        self.times_per_read(buffer_bytes)
+            * self.shard_rows
+            * self.shape.n_cols
+            * self.shape.frame_len()
+            * self.sample_type.n_bytes()
+    }
+
+    /// Combines the sums of all shards, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where a shard is missing.
+    pub fn finish(self, sums: &[ShardSums]) -> Result<Reduction> {
+        let shards = self.shards();
+        if sums.len() != shards.len() {
+            return Err(Error::Shape {
+                what: "the sums of the shards",
+                expected: vec![shards.len()],
+                found: vec![sums.len()],
+            });
+        }
+        let (n_rows, n_cols) = self.shift_row.dim();
+        let pattern = (self.shape.pattern_rows, self.shape.pattern_cols);
+        let mut pattern_sum = Array2::<f64>::zeros(pattern);
+        let mut pattern_count = Array2::<f64>::zeros(pattern);
+        let mut virtual_image = Array3::from_elem((self.shape.n_times, n_rows, n_cols), f64::NAN);
+        let mut q_sums = Array3::zeros((n_rows, n_cols, self.q_bins.len()));
+        let mut totals = [0_u64; 4];
+        for (shard, sums) in shards.iter().zip(sums) {
+            pattern_sum += &sums.pattern_sum;
+            pattern_count += &sums.pattern_count;
+            let rows = shard.first_row..shard.first_row + shard.n_rows;
+            let cols = shard.first_col..shard.first_col + shard.n_cols;
+            virtual_image.slice_mut(ndarray::s![.., rows.clone(), cols.clone()]).assign(&sums.virtual_image);
+            q_sums.slice_mut(ndarray::s![rows, cols, ..]).assign(&sums.q_sums);
+            let counted = [sums.n_nonfinite, sums.n_saturated, sums.n_negative, sums.n_missing_frames];
+            for (total, n) in totals.iter_mut().zip(counted) {
+                *total += n;
+            }
+        }
+        let mean_pattern = pattern_sum / pattern_count;
+        Ok(Reduction {
+            name: self.name,
+            source_shape: self.shape,
+            sample_type: self.sample_type,
+            region: self.settings.region,
+            temperature_k: self.settings.temperature_k,
+            step_nm: self.settings.step_nm,
+            time: self.settings.time,
+            calibration: self.settings.calibration,
+            annulus: self.annulus,
+            mean_pattern,
+            virtual_image,
+            q_bins: self.q_bins,
+            q_pixels: self.q_pixels,
+            q_sums,
+            shift_row: self.shift_row,
+            shift_col: self.shift_col,
+            n_nonfinite: totals[0],
+            n_saturated: totals[1],
+            n_negative: totals[2],
+            n_missing_frames: totals[3],
+            shard_rows: self.shard_rows,
+            shard_cols: self.shard_cols,
+        })
+    }
+}
+
+/// Rows and columns of a shard: as many rows as stay below [`SHARD_BYTES`], whole chunks of the file where a chunk
+/// is not too large, and part of a row only where one row is too large.
+fn shard_shape(header: &SeriesHeader, n_rows: usize, n_cols: usize, position_bytes: usize) -> (usize, usize) {
+    let fit = (SHARD_BYTES / position_bytes.max(1)).max(1);
+    if fit < n_cols {
+        return (1, fit);
+    }
+    let rows = (fit / n_cols).clamp(1, n_rows);
+    let chunk_rows = header.chunk.n_rows.max(1);
+    let rows = if rows >= chunk_rows {
+        rows / chunk_rows * chunk_rows
+    } else if chunk_rows <= 4 * rows {
+        chunk_rows
+    } else {
+        rows
+    };
+    (rows.clamp(1, n_rows), n_cols)
+}
+
+/// Bins of spatial frequency over the whole detector, and the bin of each native pixel.
+fn detector_bins(calibration: &Calibration, native: (usize, usize), width: f64) -> (Vec<QRange>, Vec<u16>) {
+    let mut n_bins = 0_usize;
+    let mut bin_of = Vec::with_capacity(native.0 * native.1);
+    for row in 0..native.0 {
+        for col in 0..native.1 {
+            let (q, _) = calibration.polar(row as f64 - calibration.center_row, col as f64 - calibration.center_col);
+            let bin = ((q / width) as usize).min(usize::from(u16::MAX) - 1);
+            n_bins = n_bins.max(bin + 1);
+            bin_of.push(bin as u16);
+        }
+    }
+    let bins = (0..n_bins).map(|bin| QRange::new(bin as f64 * width, (bin + 1) as f64 * width)).collect();
+    (bins, bin_of)
+}
+
+impl ShiftTables {
+    fn new(annulus: &Annulus, calibration: &Calibration, q_bin_of: &[u16], shift: Shift) -> Self {
+        let pixel_valid = &calibration.pixel_valid;
+        let (n_rows, n_cols) = pixel_valid.dim();
+        let valid = annulus.valid_at(pixel_valid, shift);
+        let mut native = Vec::new();
+        let mut end = Vec::with_capacity(annulus.len());
+        for pixel in 0..annulus.len() {
+            let (row, col) = (annulus.row[pixel] as usize, annulus.col[pixel] as usize);
+            native.extend(
+                native_pixels(row, col, annulus.bin, shift, (n_rows, n_cols))
+                    .filter(|&(row, col)| pixel_valid[[row, col]])
+                    .map(|(row, col)| (row * n_cols + col) as u32),
+            );
+            end.push(native.len() as u32);
+        }
+        let mut q_bin = vec![u16::MAX; n_rows * n_cols];
+        for ((row, col), &valid) in pixel_valid.indexed_iter() {
+            let unshifted = (row as i64 - i64::from(shift.0), col as i64 - i64::from(shift.1));
+            let inside = (0..n_rows as i64).contains(&unshifted.0) && (0..n_cols as i64).contains(&unshifted.1);
+            if valid && inside {
+                q_bin[row * n_cols + col] = q_bin_of[unshifted.0 as usize * n_cols + unshifted.1 as usize];
+            }
+        }
+        Self { native, end, q_bin, valid }
+    }
+}
