@@ -11,11 +11,23 @@
 //! Source: Nakazawa et al., NPG Asia Mater. 16 (2024), doi 10.1038/s41427-024-00577-1; the same form as the
 //! two-time correlation of X-ray photon correlation spectroscopy.
 
-use ndarray::{Array2, Array3};
+mod flatten;
+mod pairs;
+mod per_pixel;
+mod sectors;
+
+use ndarray::{Array2, Array3, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::axes::QRange;
+use crate::error::{Error, Result};
 use crate::series::Position;
+
+pub use flatten::{DistantPairs, FlattenSums, MIN_AREAS_FOR_PIXEL_FLATTENING};
+pub use per_pixel::per_pixel_curve;
+pub use sectors::{SectorCurves, sector_curves};
+
+use pairs::PairSums;
 
 /// What the counts are divided by before they are correlated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -103,4 +115,78 @@ pub struct TwoTime {
     pub position: Option<Position>,
     /// `[time_1, time_2]`; the diagonal holds shot noise.
     pub values: Array2<f64>,
+}
+
+/// Two-time correlation of one scan position over the pixels of a ring.
+///
+/// ```text
+/// G(t1, t2) = ⟨I(t1)·I(t2)⟩ / (⟨I(t1)⟩·⟨I(t2)⟩)        eq. (1), ⟨·⟩ over ring pixels
+/// ```
+///
+/// `ring` is `[time, pixel]` in counts; NaN marks a sample that is missing, and each pair of times uses the pixels
+/// that both have. The result is `[time, time]`, dimensionless and symmetric.
+/// Multiplying one scan by a constant (a change of beam current) leaves it unchanged.
+///
+/// # Errors
+///
+/// [`Error::DarkFrame`] where a scan has no counts in the ring; [`Error::EmptyRing`] without pixels.
+///
+/// # Example
+///
+/// ```
+/// use halotau::ndarray::array;
+/// // Two pixels, two scans that swap them: ⟨I1 I2⟩ = 3, means 2 and 2.
+/// let two_time = halotau::correlate::two_time(array![[1.0, 3.0], [3.0, 1.0]].view())?;
+/// assert_eq!(two_time, array![[1.25, 0.75], [0.75, 1.25]]);
+/// # Ok::<(), halotau::Error>(())
+/// ```
+pub fn two_time(ring: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+    if ring.ncols() == 0 {
+        return Err(Error::EmptyRing { q_min_per_nm: f64::NAN, q_max_per_nm: f64::NAN, n_pixels: 0, needed: 1 });
+    }
+    let sums = PairSums::of(ring);
+    let is_dark = |&time: &usize| !(sums.mean_at(time) > 0.0);
+    if let Some(time) = (0..ring.nrows()).find(is_dark) {
+        return Err(Error::DarkFrame { time });
+    }
+    Ok(sums.two_time())
+}
+
+/// g(t): the mean of G over each diagonal, lags 1 to `n_times − 1`, eq. (2).
+///
+/// `valid` says which scans count, `[time]`; a lag without pairs is NaN. Lag 0 is left out: it holds the shot noise.
+///
+/// # Example
+///
+/// ```
+/// use halotau::ndarray::array;
+/// let two_time = array![[9.0, 1.2, 1.1], [1.2, 9.0, 1.4], [1.1, 1.4, 9.0]];
+/// let g = halotau::correlate::one_time(two_time.view(), &[true; 3]);
+/// assert_eq!(g, [(1.2 + 1.4) / 2.0, 1.1]);
+/// ```
+pub fn one_time(two_time: ArrayView2<'_, f64>, valid: &[bool]) -> Vec<f64> {
+    lag_means(valid, |first, second| two_time[[first, second]])
+}
+
+/// Number of pairs of valid scans at each lag, `[lag]`.
+pub fn n_pairs(valid: &[bool]) -> Vec<usize> {
+    let n = valid.len();
+    (1..n).map(|lag| (0..n - lag).filter(|&first| valid[first] && valid[first + lag]).count()).collect()
+}
+
+/// Mean over pairs of valid scans of a quantity of two times, for each lag.
+fn lag_means(valid: &[bool], value: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let n = valid.len();
+    (1..n)
+        .map(|lag| {
+            let (mut sum, mut n_pairs) = (0.0, 0_usize);
+            for first in 0..n - lag {
+                if valid[first] && valid[first + lag] {
+                    sum += value(first, first + lag);
+                    n_pairs += 1;
+                }
+            }
+            sum / n_pairs as f64
+        })
+        .collect()
 }
