@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask test     everything that must hold before a change lands; this is what CI runs
-//! cargo xtask check    the quick part: format, files, licenses, clippy, unit tests
+//! cargo xtask check    the quick part: format, files, licenses, notation, clippy, unit tests
 //! cargo xtask bench    the benchmark in bench/ and its Python twin
 //! cargo xtask docs     the API documentation, warnings denied
 //! ```
@@ -17,6 +17,7 @@ use workspace::Workspace;
 
 mod files;
 mod license;
+mod notation;
 mod python;
 mod workspace;
 
@@ -46,6 +47,10 @@ const FILES: Step = Step {
 const LICENSES: Step = Step {
     name: "licenses",
     run: license::check,
+};
+const NOTATION: Step = Step {
+    name: "notation",
+    run: notation::check,
 };
 const CLIPPY: Step = Step {
     name: "clippy",
@@ -104,8 +109,10 @@ const BENCH_PYTHON: Step = Step {
 
 fn steps(task: &str) -> Option<&'static [Step]> {
     Some(match task {
-        "test" => &[FORMAT, FILES, LICENSES, CLIPPY, TESTS, DOCS, PYTHON],
-        "check" => &[FORMAT, FILES, LICENSES, CLIPPY, UNIT_TESTS],
+        "test" => &[
+            FORMAT, FILES, LICENSES, NOTATION, CLIPPY, TESTS, DOCS, PYTHON,
+        ],
+        "check" => &[FORMAT, FILES, LICENSES, NOTATION, CLIPPY, UNIT_TESTS],
         "bench" => &[BENCH, BENCH_PYTHON],
         "docs" => &[DOCS],
         _ => return None,
