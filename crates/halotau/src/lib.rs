@@ -21,6 +21,7 @@ pub mod calibrate;
 pub mod correlate;
 pub mod error;
 pub mod fluctuate;
+mod least_squares;
 pub mod quality;
 pub mod recipe;
 pub mod reduce;

@@ -7,8 +7,13 @@
 //! The factor k = 2 comes from the square of the field correlation (Siegert relation) and is used throughout the
 //! electron-correlation literature; `tau(k = 2) = 2^(1/stretch) · tau(k = 1)`.
 
+mod fit;
+mod shape;
+
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+
+pub use fit::{BaselineMode, FiniteWindow, KwwProblem, fit, fit_from, fitted_curve};
 
 /// The factor in the exponent of eq. (3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -103,6 +108,21 @@ impl Default for RelaxSettings {
     }
 }
 
+impl RelaxSettings {
+    /// The bounds of tau for scans `step_s` apart over a record of `record_s`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// let settings = halotau::relax::RelaxSettings::default();
+    /// assert_eq!(settings.tau_bounds_s(10.0, 1000.0), [1.0, 100_000.0]);
+    /// ```
+    pub fn tau_bounds_s(&self, step_s: f64, record_s: f64) -> [f64; 2] {
+        let [steps, records] = self.tau_bounds;
+        [steps * step_s, records * record_s]
+    }
+}
+
 /// How a fit ended; a value, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -176,4 +196,115 @@ pub struct RelaxationMap {
     pub residual: Array2<f64>,
     /// How each fit ended.
     pub outcome: Array2<FitOutcome>,
+}
+
+/// g(t) of a fit, eq. (3), for any lag time; NaN where the fit has no tau.
+///
+/// # Example
+///
+/// ```
+/// use halotau::relax::{ExponentFactor, FitOutcome, KwwFit, model};
+///
+/// let fit = KwwFit {
+///     tau_s: 100.0,
+///     contrast: 0.5,
+///     stretch: 1.0,
+///     baseline: 1.0,
+///     outcome: FitOutcome::Converged,
+///     cost: 0.0,
+///     condition: 2.0,
+///     iterations: 5,
+/// };
+/// assert_eq!(model(&fit, 0.0, ExponentFactor::Two), 1.5);
+/// assert!((model(&fit, 50.0, ExponentFactor::Two) - 1.0 - 0.5 / std::f64::consts::E).abs() < 1e-15);
+/// ```
+pub fn model(fit: &KwwFit, lag_s: f64, factor: ExponentFactor) -> f64 {
+    let exponent = factor.value() * libm::pow(lag_s / fit.tau_s, fit.stretch);
+    fit.baseline + fit.contrast * libm::exp(-exponent)
+}
+
+/// Area under the decay of the intensity, which does not depend on the convention of tau.
+///
+/// ```text
+/// ⟨tau⟩ = ∫ exp[−k (t/tau)^stretch] dt = (tau / k^(1/stretch)) Γ(1/stretch)/stretch
+/// ```
+///
+/// # Example
+///
+/// ```
+/// use halotau::relax::{ExponentFactor, mean_relaxation_time_s};
+///
+/// assert!((mean_relaxation_time_s(100.0, 1.0, ExponentFactor::Two) - 50.0).abs() < 1e-12);
+/// // Γ(2)/0.5 = 2
+/// assert!((mean_relaxation_time_s(100.0, 0.5, ExponentFactor::One) - 200.0).abs() < 1e-12);
+/// ```
+pub fn mean_relaxation_time_s(tau_s: f64, stretch: f64, factor: ExponentFactor) -> f64 {
+    let inverse = 1.0 / stretch;
+    tau_s / libm::pow(factor.value(), inverse) * libm::tgamma(inverse) * inverse
+}
+
+/// How much of the correlation is left after a quarter to a third of the record: a rank of tau without a fit.
+///
+/// ```text
+/// (⟨g(k)⟩ − baseline over T/4 <= k <= T/3) / (⟨g(k)⟩ − baseline over k = 1, 2, 3)
+/// ```
+///
+/// `g` is `[lag]` from lag 1 to the longest, T − 1. NaN values are left out; NaN where nothing is left
+/// or the short lags do not exceed the baseline.
+///
+/// # Example
+///
+/// ```
+/// // Thirteen scans: the long lags are 4 (of T/4 = 3.25) to 4 (of T/3 = 4.33).
+/// let mut g = [1.0; 12];
+/// g[..3].fill(1.4);
+/// g[3] = 1.1;
+/// assert!((halotau::relax::persistence(&g, 1.0) - 0.25).abs() < 1e-12);
+/// ```
+pub fn persistence(g: &[f64], baseline: f64) -> f64 {
+    let n_times = g.len() + 1;
+    let mean_excess = |first: usize, last: usize| {
+        let lags = (first.max(1)..=last.min(g.len())).map(|lag| g[lag - 1]);
+        let (sum, count) = lags
+            .filter(|value| value.is_finite())
+            .fold((0.0, 0_usize), |(sum, count), value| {
+                (sum + (value - baseline), count + 1)
+            });
+        sum / count as f64
+    };
+    let short = mean_excess(1, 3);
+    let long = mean_excess(n_times.div_ceil(4), n_times / 3);
+    if short > 0.0 { long / short } else { f64::NAN }
+}
+
+/// Weight of each lag from its number of pairs of scans; zero where there is no pair.
+///
+/// # Example
+///
+/// ```
+/// use halotau::relax::{Weights, lag_weights};
+///
+/// assert_eq!(lag_weights(&[3, 2, 0], Weights::LagCount), [3.0, 2.0, 0.0]);
+/// assert_eq!(lag_weights(&[3, 2, 0], Weights::None), [1.0, 1.0, 0.0]);
+/// ```
+pub fn lag_weights(n_pairs: &[usize], weights: Weights) -> Vec<f64> {
+    let weight = |&pairs: &usize| match weights {
+        Weights::None if pairs > 0 => 1.0,
+        Weights::None => 0.0,
+        Weights::LagCount => pairs as f64,
+    };
+    n_pairs.iter().map(weight).collect()
+}
+
+/// How many lags, from the shortest, are at most a fraction of the record. `lag_s` increases.
+///
+/// # Example
+///
+/// ```
+/// assert_eq!(halotau::relax::n_lags_within(&[10.0, 20.0, 30.0], 40.0, 0.5), 2);
+/// ```
+pub fn n_lags_within(lag_s: &[f64], record_s: f64, fraction: f64) -> usize {
+    // The last lag of a whole record may lie above it by rounding.
+    let longest = fraction * record_s * (1.0 + 1e-12);
+    lag_s.iter().take_while(|&&lag| lag <= longest).count()
 }

@@ -1,0 +1,516 @@
+//! Which parameters bring a model closest to data, where a scale and an offset enter linearly?
+//!
+//! ```text
+//! y(i) ≈ offset + amplitude · shape(i; parameters),        amplitude >= 0
+//! cost(parameters) = min over amplitude and offset of Σ weight(i) · (y(i) − model(i))²
+//! ```
+//!
+//! The linear part is solved exactly at every step (variable projection), so that the search runs over the nonlinear
+//! parameters alone: one or two instead of up to four, and no start values for the rest. With p(a) the derivative of
+//! the model to parameter a, freed of what amplitude and offset could take over, the damped Gauss-Newton step δ is
+//!
+//! ```text
+//! Σ_b [⟨p_a, p_b⟩ + damping · δ_ab ⟨p_a, p_a⟩] δ_b = ⟨p_a, residual⟩
+//! ```
+//!
+//! The right-hand side is the exact gradient; the matrix leaves out the change of the projection itself.
+//! A parameter at its bound that wants to leave is held there; steps end at the bounds.
+//!
+//! Sources: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), doi 10.1137/0710036; Kaufman, BIT 15, 49 (1975),
+//! doi 10.1007/BF01932995; Marquardt, J. SIAM 11, 431 (1963), doi 10.1137/0111030.
+
+/// A family of curves with `N` nonlinear parameters.
+pub(crate) trait Shape<const N: usize> {
+    /// Writes the shape and its derivative to each parameter, all of the length of the data.
+    fn evaluate(
+        &mut self,
+        parameters: &[f64; N],
+        shape: &mut [f64],
+        derivatives: &mut [Vec<f64>; N],
+    );
+}
+
+/// What the model tends to where the shape is zero.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Offset {
+    /// Held at a value.
+    Fixed(f64),
+    /// Fitted with the amplitude.
+    Free,
+}
+
+/// The data of a fit: values, weights of their squared residuals, and what is known of the offset.
+#[derive(Debug, Clone)]
+pub(crate) struct Data {
+    /// Values less the fixed offset or less their weighted mean.
+    centered: Vec<f64>,
+    weights: Vec<f64>,
+    total_weight: f64,
+    level: f64,
+    offset: Offset,
+}
+
+/// Where a search ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Minimum<const N: usize> {
+    /// The nonlinear parameters.
+    pub(crate) parameters: [f64; N],
+    /// The scale; zero where the best is not positive.
+    pub(crate) amplitude: f64,
+    /// The offset.
+    pub(crate) offset: f64,
+    /// Weighted sum of squared residuals.
+    pub(crate) cost: f64,
+    /// Steps taken.
+    pub(crate) iterations: usize,
+    /// Whether no step can lower the cost noticeably.
+    pub(crate) converged: bool,
+}
+
+/// The search ends where a full step would lower the cost by less than this share. The parameters are then within
+/// 1e-6 standard errors for a hundred points: far below what the data say, far above rounding.
+const COST_TOLERANCE: f64 = 1e-13;
+
+/// The cost of a perfect fit is rounding of the data: squares of 1e-15 of them.
+const ROUNDING: f64 = 1e-30;
+
+/// Curves of pure noise may need a hundred steps, curves with a decay about six.
+const MAX_ITERATIONS: usize = 500;
+
+/// Above this damping a step is below rounding, and none lowers the cost.
+const MAX_DAMPING: f64 = 1e14;
+
+impl Data {
+    /// Pairs values and weights; weights must be positive and values finite for a finite cost.
+    pub(crate) fn new(values: Vec<f64>, weights: Vec<f64>, offset: Offset) -> Self {
+        let total_weight = weights.iter().sum::<f64>();
+        let level = match offset {
+            Offset::Fixed(level) => level,
+            Offset::Free => {
+                let sum: f64 = values.iter().zip(&weights).map(|(y, w)| y * w).sum();
+                sum / total_weight
+            }
+        };
+        let mut centered = values;
+        for value in &mut centered {
+            *value -= level;
+        }
+        Self {
+            centered,
+            weights,
+            total_weight,
+            level,
+            offset,
+        }
+    }
+
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.centered.len()
+    }
+
+    /// Weighted sum of squares without a shape: what an amplitude of zero costs.
+    pub(crate) fn cost_without_shape(&self) -> f64 {
+        self.dot(&self.centered, &self.centered)
+    }
+
+    /// The offset where the amplitude is zero.
+    pub(crate) fn level(&self) -> f64 {
+        self.level
+    }
+
+    /// The cost of the best amplitude >= 0 of a shape, which is centered in place where the offset is free.
+    ///
+    /// Good to about 1e-16 of [`Self::cost_without_shape`]; enough to choose where a search starts.
+    pub(crate) fn projected_cost(&self, shape: &mut [f64]) -> f64 {
+        self.center(shape);
+        let norm = self.dot(shape, shape);
+        let product = self.dot(shape, &self.centered);
+        let flat = self.cost_without_shape();
+        if norm > 0.0 && product > 0.0 {
+            flat - product * product / norm
+        } else {
+            flat
+        }
+    }
+
+    fn center(&self, values: &mut [f64]) -> f64 {
+        if self.offset != Offset::Free {
+            return 0.0;
+        }
+        let mean = weighted_sum(&self.weights, values) / self.total_weight;
+        for value in values {
+            *value -= mean;
+        }
+        mean
+    }
+
+    fn dot(&self, left: &[f64], right: &[f64]) -> f64 {
+        weighted_dot(&self.weights, left, right)
+    }
+
+    /// Searches downhill from `start` within `bounds`, `[lower, upper]` of each parameter.
+    pub(crate) fn minimize<const N: usize>(
+        &self,
+        model: &mut impl Shape<N>,
+        start: [f64; N],
+        bounds: &[[f64; 2]; N],
+    ) -> Minimum<N> {
+        let mut buffers = Buffers::new(self.len());
+        let mut here = self.project(model, clamp(start, bounds), &mut buffers);
+        let rounding = ROUNDING * self.cost_without_shape();
+        let mut damping = 1e-3;
+        let mut iterations = 0;
+        let converged = loop {
+            let free = free_parameters(&here, bounds);
+            let full = solve(&here, &free, 0.0);
+            if here.decrease(&full) <= COST_TOLERANCE * here.cost || here.cost <= rounding {
+                break true;
+            }
+            if iterations == MAX_ITERATIONS {
+                break false;
+            }
+            iterations += 1;
+            let step = solve(&here, &free, damping);
+            let moved = std::array::from_fn(|a| here.parameters[a] + step[a]);
+            let there = self.project(model, clamp(moved, bounds), &mut buffers);
+            if there.cost < here.cost {
+                here = there;
+                damping *= 0.1;
+            } else {
+                damping = (damping * 8.0).max(1e-6);
+                if damping > MAX_DAMPING {
+                    break true;
+                }
+            }
+        };
+        Minimum {
+            parameters: here.parameters,
+            amplitude: here.amplitude,
+            offset: here.offset,
+            cost: here.cost,
+            iterations,
+            converged,
+        }
+    }
+
+    fn project<const N: usize>(
+        &self,
+        model: &mut impl Shape<N>,
+        parameters: [f64; N],
+        buffers: &mut Buffers<N>,
+    ) -> Point<N> {
+        let Buffers { shape, derivatives } = buffers;
+        model.evaluate(&parameters, shape, derivatives);
+        let mean = self.center(shape);
+        let norm = self.dot(shape, shape);
+        let product = self.dot(shape, &self.centered);
+        if !(norm > 0.0 && product > 0.0) {
+            return Point {
+                parameters,
+                amplitude: 0.0,
+                offset: self.level,
+                cost: self.cost_without_shape(),
+                gradient: [0.0; N],
+                curvature: [[0.0; N]; N],
+            };
+        }
+        let amplitude = product / norm;
+        for derivative in derivatives.iter_mut() {
+            self.center(derivative);
+            let share = self.dot(derivative, shape) / norm;
+            for (slope, value) in derivative.iter_mut().zip(shape.iter()) {
+                *slope = amplitude * (*slope - share * value);
+            }
+        }
+        let residual = shape;
+        for (value, y) in residual.iter_mut().zip(&self.centered) {
+            *value = y - amplitude * *value;
+        }
+        Point {
+            parameters,
+            amplitude,
+            offset: self.level - amplitude * mean,
+            cost: self.dot(residual, residual),
+            gradient: std::array::from_fn(|a| self.dot(&derivatives[a], residual)),
+            curvature: std::array::from_fn(|a| {
+                std::array::from_fn(|b| self.dot(&derivatives[a], &derivatives[b]))
+            }),
+        }
+    }
+
+    /// Condition number of the Jacobian of amplitude, free offset and parameters, columns scaled to unit length.
+    ///
+    /// Infinite where a column vanishes: then the data do not determine that parameter at all.
+    pub(crate) fn condition<const N: usize>(
+        &self,
+        model: &mut impl Shape<N>,
+        minimum: &Minimum<N>,
+    ) -> f64 {
+        let mut buffers = Buffers::new(self.len());
+        model.evaluate(
+            &minimum.parameters,
+            &mut buffers.shape,
+            &mut buffers.derivatives,
+        );
+        let mut columns = vec![buffers.shape];
+        if self.offset == Offset::Free {
+            columns.push(vec![1.0; self.len()]);
+        }
+        columns.extend(buffers.derivatives);
+        for column in &mut columns {
+            for (value, weight) in column.iter_mut().zip(&self.weights) {
+                *value *= weight.sqrt();
+            }
+        }
+        condition(columns)
+    }
+}
+
+/// One place of the search.
+struct Point<const N: usize> {
+    parameters: [f64; N],
+    amplitude: f64,
+    offset: f64,
+    cost: f64,
+    gradient: [f64; N],
+    curvature: [[f64; N]; N],
+}
+
+impl<const N: usize> Point<N> {
+    /// By how much the linearized model lets the cost fall.
+    fn decrease(&self, step: &[f64; N]) -> f64 {
+        let mut decrease = 0.0;
+        for a in 0..N {
+            decrease += 2.0 * step[a] * self.gradient[a];
+            for b in 0..N {
+                decrease -= step[a] * self.curvature[a][b] * step[b];
+            }
+        }
+        decrease
+    }
+}
+
+struct Buffers<const N: usize> {
+    shape: Vec<f64>,
+    derivatives: [Vec<f64>; N],
+}
+
+impl<const N: usize> Buffers<N> {
+    fn new(len: usize) -> Self {
+        Self {
+            shape: vec![0.0; len],
+            derivatives: std::array::from_fn(|_| vec![0.0; len]),
+        }
+    }
+}
+
+fn clamp<const N: usize>(parameters: [f64; N], bounds: &[[f64; 2]; N]) -> [f64; N] {
+    std::array::from_fn(|a| parameters[a].max(bounds[a][0]).min(bounds[a][1]))
+}
+
+fn free_parameters<const N: usize>(point: &Point<N>, bounds: &[[f64; 2]; N]) -> [bool; N] {
+    std::array::from_fn(|a| {
+        let [lower, upper] = bounds[a];
+        let held_below = point.parameters[a] <= lower && point.gradient[a] <= 0.0;
+        let held_above = point.parameters[a] >= upper && point.gradient[a] >= 0.0;
+        // Without curvature the cost does not depend on the parameter here.
+        !held_below && !held_above && point.curvature[a][a] > 0.0
+    })
+}
+
+/// The damped step of the free parameters, by Gaussian elimination in units in which the curvature's diagonal is 1.
+fn solve<const N: usize>(point: &Point<N>, free: &[bool; N], damping: f64) -> [f64; N] {
+    let scale: [f64; N] = std::array::from_fn(|a| point.curvature[a][a].sqrt());
+    let mut matrix = [[0.0; N]; N];
+    let mut step = [0.0; N];
+    for a in 0..N {
+        if !free[a] {
+            matrix[a][a] = 1.0;
+            continue;
+        }
+        step[a] = point.gradient[a] / scale[a];
+        for b in 0..N {
+            if free[b] {
+                matrix[a][b] = point.curvature[a][b] / (scale[a] * scale[b]);
+            }
+        }
+        // The least damping keeps the matrix regular where two parameters act alike.
+        matrix[a][a] = 1.0 + damping.max(1e-14);
+    }
+    for pivot in 0..N {
+        let pivot_row = matrix[pivot];
+        for row in pivot + 1..N {
+            let ratio = matrix[row][pivot] / pivot_row[pivot];
+            for (value, above) in matrix[row].iter_mut().zip(pivot_row) {
+                *value -= ratio * above;
+            }
+            step[row] -= ratio * step[pivot];
+        }
+    }
+    for row in (0..N).rev() {
+        for col in row + 1..N {
+            step[row] -= matrix[row][col] * step[col];
+        }
+        step[row] /= matrix[row][row];
+    }
+    std::array::from_fn(|a| if free[a] { step[a] / scale[a] } else { 0.0 })
+}
+
+/// Ratio of the largest to the smallest singular value of columns that are first scaled to unit length.
+///
+/// Columns are made orthogonal pair by pair (one-sided Jacobi), which finds small singular values to full relative
+/// precision; the eigenvalues of the normal matrix would lose everything above 1e8.
+fn condition(mut columns: Vec<Vec<f64>>) -> f64 {
+    for column in &mut columns {
+        let norm = dot(column, column).sqrt();
+        if !(norm > 0.0 && norm.is_finite()) {
+            return f64::INFINITY;
+        }
+        for value in column {
+            *value /= norm;
+        }
+    }
+    // Four columns are orthogonal to rounding after five sweeps or fewer.
+    for _ in 0..8 {
+        let mut largest_cosine = 0.0_f64;
+        for first in 0..columns.len() {
+            for second in first + 1..columns.len() {
+                let (head, tail) = columns.split_at_mut(second);
+                largest_cosine = largest_cosine.max(rotate(&mut head[first], &mut tail[0]));
+            }
+        }
+        if largest_cosine < 1e-12 {
+            break;
+        }
+    }
+    let norms = columns.iter().map(|column| dot(column, column).sqrt());
+    let (smallest, largest) = norms.fold((f64::INFINITY, 0.0_f64), |(low, high), norm| {
+        (low.min(norm), high.max(norm))
+    });
+    largest / smallest
+}
+
+/// Rotates two columns in their plane until they are orthogonal; returns the cosine between them before.
+fn rotate(first: &mut [f64], second: &mut [f64]) -> f64 {
+    let (first_square, second_square) = (dot(first, first), dot(second, second));
+    let product = dot(first, second);
+    let cosine = product.abs() / (first_square * second_square).sqrt();
+    if product == 0.0 || cosine.is_nan() {
+        return 0.0;
+    }
+    let zeta = (second_square - first_square) / (2.0 * product);
+    let tangent = zeta.signum() / (zeta.abs() + (1.0 + zeta * zeta).sqrt());
+    let cos = 1.0 / (1.0 + tangent * tangent).sqrt();
+    let sin = cos * tangent;
+    for (x, y) in first.iter_mut().zip(second) {
+        (*x, *y) = (cos * *x - sin * *y, sin * *x + cos * *y);
+    }
+    cosine
+}
+
+fn dot(left: &[f64], right: &[f64]) -> f64 {
+    left.iter().zip(right).map(|(x, y)| x * y).sum()
+}
+
+/// Partial sums: fixed in number, so that the result has the same bits with and without vector instructions.
+const LANES: usize = 8;
+
+fn weighted_dot(weights: &[f64], left: &[f64], right: &[f64]) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (w_blocks, w_rest) = weights.as_chunks::<LANES>();
+    let (l_blocks, l_rest) = left.as_chunks::<LANES>();
+    let (r_blocks, r_rest) = right.as_chunks::<LANES>();
+    for ((w, l), r) in w_blocks.iter().zip(l_blocks).zip(r_blocks) {
+        for lane in 0..LANES {
+            sums[lane] += w[lane] * l[lane] * r[lane];
+        }
+    }
+    for (lane, ((w, l), r)) in w_rest.iter().zip(l_rest).zip(r_rest).enumerate() {
+        sums[lane] += w * l * r;
+    }
+    sums.iter().sum()
+}
+
+fn weighted_sum(weights: &[f64], values: &[f64]) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (w_blocks, w_rest) = weights.as_chunks::<LANES>();
+    let (v_blocks, v_rest) = values.as_chunks::<LANES>();
+    for (w, v) in w_blocks.iter().zip(v_blocks) {
+        for lane in 0..LANES {
+            sums[lane] += w[lane] * v[lane];
+        }
+    }
+    for (lane, (w, v)) in w_rest.iter().zip(v_rest).enumerate() {
+        sums[lane] += w * v;
+    }
+    sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `exp(−rate · i)` at i = 0, 1, 2, ...
+    struct Decay;
+
+    impl Shape<1> for Decay {
+        fn evaluate(
+            &mut self,
+            parameters: &[f64; 1],
+            shape: &mut [f64],
+            derivatives: &mut [Vec<f64>; 1],
+        ) {
+            for (i, value) in shape.iter_mut().enumerate() {
+                *value = (-parameters[0] * i as f64).exp();
+                derivatives[0][i] = -(i as f64) * *value;
+            }
+        }
+    }
+
+    #[test]
+    fn halving_values_have_the_rate_ln_2() {
+        let data = Data::new(
+            vec![9.0, 5.0, 3.0, 2.0],
+            vec![1.0, 2.0, 1.0, 3.0],
+            Offset::Fixed(1.0),
+        );
+        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 5.0]]);
+        assert!(minimum.converged);
+        assert!((minimum.parameters[0] - 2.0_f64.ln()).abs() < 1e-12);
+        assert!((minimum.amplitude - 8.0).abs() < 1e-11);
+    }
+
+    #[test]
+    fn a_free_offset_is_found() {
+        let data = Data::new(vec![9.0, 5.0, 3.0, 2.0, 1.5], vec![1.0; 5], Offset::Free);
+        let minimum = data.minimize(&mut Decay, [0.3], &[[0.01, 5.0]]);
+        assert!((minimum.offset - 1.0).abs() < 1e-9, "{minimum:?}");
+        assert!((minimum.parameters[0] - 2.0_f64.ln()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_search_ends_at_a_bound_and_a_rising_curve_has_no_amplitude() {
+        let data = Data::new(vec![8.0, 4.0, 2.0], vec![1.0; 3], Offset::Fixed(0.0));
+        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 0.5]]);
+        assert_eq!(minimum.parameters[0], 0.5);
+        assert!(minimum.converged);
+        let rising = Data::new(vec![-3.0, -2.0, -1.0], vec![1.0; 3], Offset::Fixed(0.0));
+        let minimum = rising.minimize(&mut Decay, [0.1], &[[0.0, 0.5]]);
+        assert_eq!((minimum.amplitude, minimum.cost), (0.0, 14.0));
+    }
+
+    #[test]
+    fn condition_of_two_columns_is_that_of_their_angle() {
+        // Unit columns at an angle of 60 degrees: singular values sqrt(1 ± cos 60°), ratio sqrt(3).
+        let columns = vec![vec![2.0, 0.0], vec![1.0, 3.0_f64.sqrt()]];
+        assert!((condition(columns) - 3.0_f64.sqrt()).abs() < 1e-14);
+        // An angle of 1e-9: far beyond what the normal matrix could tell.
+        let close = condition(vec![vec![1.0, 0.0], vec![1.0, 1e-9]]);
+        assert!((close / 2e9 - 1.0).abs() < 1e-6, "{close}");
+        assert_eq!(
+            condition(vec![vec![1.0, 0.0], vec![0.0, 0.0]]),
+            f64::INFINITY
+        );
+    }
+}

@@ -1,0 +1,324 @@
+//! The KWW function and its derivatives, at the lags or as a finite record shows it.
+
+use crate::least_squares::Shape;
+
+/// Where the function is needed, in units of a reference time so that tau scales exactly with the time axis.
+#[derive(Debug, Clone)]
+pub(super) struct Kww {
+    /// Times at which the function is computed.
+    time: Vec<f64>,
+    ln_time: Vec<f64>,
+    /// k in `exp[−k (t/tau)^stretch]`.
+    factor: f64,
+    sampling: Sampling,
+}
+
+/// How values at the computed times become values at the fitted lags.
+#[derive(Debug, Clone)]
+enum Sampling {
+    /// They are the same.
+    Lags,
+    /// Computed at lags 1, 2, ... n − 1 steps, less the mean over the two windows; kept at some of them.
+    FiniteWindow {
+        n_times: usize,
+        kept: Vec<usize>,
+        full: Vec<f64>,
+        sums: Vec<f64>,
+    },
+}
+
+impl Kww {
+    /// The function at the given times, all positive.
+    pub(super) fn at_lags(time: Vec<f64>, factor: f64) -> Self {
+        let ln_time = time.iter().map(|&t| libm::log(t)).collect();
+        Self {
+            time,
+            ln_time,
+            factor,
+            sampling: Sampling::Lags,
+        }
+    }
+
+    /// The function as a record of `n_times` scans `step` apart shows it, at `kept` lags counted in steps from 1.
+    pub(super) fn in_window(n_times: usize, step: f64, kept: Vec<usize>, factor: f64) -> Self {
+        let time = (1..n_times).map(|lag| lag as f64 * step).collect();
+        Self {
+            sampling: Sampling::FiniteWindow {
+                n_times,
+                kept,
+                full: vec![0.0; n_times.saturating_sub(1)],
+                sums: vec![0.0; n_times + 1],
+            },
+            ..Self::at_lags(time, factor)
+        }
+    }
+
+    /// Values at the computed times to values at the lags; `at_zero` is the value at lag 0.
+    fn sample(&mut self, at_zero: f64, computed: &[f64], sampled: &mut [f64]) {
+        match &mut self.sampling {
+            Sampling::Lags => sampled.copy_from_slice(computed),
+            Sampling::FiniteWindow {
+                n_times,
+                kept,
+                full,
+                sums,
+            } => {
+                full.copy_from_slice(computed);
+                subtract_window_mean(at_zero, full, *n_times, sums);
+                for (value, &lag) in sampled.iter_mut().zip(kept.iter()) {
+                    *value = full[lag - 1];
+                }
+            }
+        }
+    }
+
+    fn n_computed(&self) -> usize {
+        self.time.len()
+    }
+
+    /// Calls `visit(ln_tau, shape)` on a grid of ln tau from `upper` down to below `lower`.
+    ///
+    /// A tau that is smaller by 2^(1/stretch) has the square of the shape, so that the whole grid costs two
+    /// exponentials a lag: one chain of squares from the upper bound, one from half a grid step below.
+    pub(super) fn scan(
+        &mut self,
+        stretch: f64,
+        [lower, upper]: [f64; 2],
+        shape: &mut [f64],
+        mut visit: impl FnMut(f64, &mut [f64]),
+    ) {
+        let octave = std::f64::consts::LN_2 / stretch;
+        let mut chains = [upper, upper - 0.5 * octave].map(|start| {
+            let values = self
+                .ln_time
+                .iter()
+                .map(|ln_time| libm::exp(-self.factor * libm::exp(stretch * (ln_time - start))));
+            values.collect::<Vec<_>>()
+        });
+        let n_steps = ((upper - lower) / octave).ceil() as usize;
+        for step in 0..=n_steps {
+            for (half, chain) in chains.iter_mut().enumerate() {
+                self.sample(1.0, chain, shape);
+                let ln_tau = upper - (step as f64 + 0.5 * half as f64) * octave;
+                visit(ln_tau.max(lower), shape);
+                for value in chain {
+                    *value *= *value;
+                }
+            }
+        }
+    }
+}
+
+/// c(k) − C(k) in place, for c at lags 1 to n − 1; `at_zero` is c(0).
+///
+/// ```text
+/// C(k) = Σ_{i <= n−k} Σ_{j > k} c(|i − j|) / (n−k)²  =  [H(n) − 2 H(k) + H(|2k − n|)] / (n−k)²
+/// ```
+///
+/// with H the second cumulative sum of c, `H(z+1) − 2 H(z) + H(z−1) = c(z)` and `H(0) = 0`: C is the mean of c over the
+/// differences of two windows of n − k scans, k apart, whose weights form a triangle.
+fn subtract_window_mean(at_zero: f64, values: &mut [f64], n_times: usize, sums: &mut [f64]) {
+    if n_times < 2 {
+        return;
+    }
+    sums[0] = 0.0;
+    sums[1] = 0.5 * at_zero;
+    for lag in 1..n_times {
+        sums[lag + 1] = 2.0 * sums[lag] - sums[lag - 1] + values[lag - 1];
+    }
+    for lag in 1..n_times {
+        let length = (n_times - lag) as f64;
+        let triangle = sums[n_times] - 2.0 * sums[lag] + sums[(2 * lag).abs_diff(n_times)];
+        values[lag - 1] -= triangle / (length * length);
+    }
+}
+
+/// KWW with ln tau as the only parameter.
+pub(super) struct FixedStretch<'a> {
+    kww: &'a mut Kww,
+    stretch: f64,
+    /// `k · t^stretch`.
+    power: Vec<f64>,
+    shape: Vec<f64>,
+    slope: Vec<f64>,
+}
+
+impl<'a> FixedStretch<'a> {
+    pub(super) fn new(kww: &'a mut Kww, stretch: f64) -> Self {
+        let power = kww.time.iter().zip(&kww.ln_time).map(|(&time, &ln_time)| {
+            // The paper's stretch of 1 needs no power.
+            let power = if stretch == 1.0 {
+                time
+            } else {
+                libm::exp(stretch * ln_time)
+            };
+            kww.factor * power
+        });
+        Self {
+            power: power.collect(),
+            shape: vec![0.0; kww.n_computed()],
+            slope: vec![0.0; kww.n_computed()],
+            stretch,
+            kww,
+        }
+    }
+}
+
+impl Shape<1> for FixedStretch<'_> {
+    fn evaluate(
+        &mut self,
+        parameters: &[f64; 1],
+        shape: &mut [f64],
+        derivatives: &mut [Vec<f64>; 1],
+    ) {
+        let rate = libm::exp(-self.stretch * parameters[0]);
+        for ((power, value), slope) in self.power.iter().zip(&mut self.shape).zip(&mut self.slope) {
+            let exponent = power * rate;
+            *value = libm::exp(-exponent);
+            *slope = *value * exponent * self.stretch;
+        }
+        self.kww.sample(1.0, &self.shape, shape);
+        self.kww.sample(0.0, &self.slope, &mut derivatives[0]);
+    }
+}
+
+/// KWW with ln tau and ln stretch as parameters.
+pub(super) struct FreeStretch<'a> {
+    kww: &'a mut Kww,
+    shape: Vec<f64>,
+    slopes: [Vec<f64>; 2],
+}
+
+impl<'a> FreeStretch<'a> {
+    pub(super) fn new(kww: &'a mut Kww) -> Self {
+        let zeros = vec![0.0; kww.n_computed()];
+        Self {
+            shape: zeros.clone(),
+            slopes: [zeros.clone(), zeros],
+            kww,
+        }
+    }
+}
+
+impl Shape<2> for FreeStretch<'_> {
+    fn evaluate(
+        &mut self,
+        parameters: &[f64; 2],
+        shape: &mut [f64],
+        derivatives: &mut [Vec<f64>; 2],
+    ) {
+        let [ln_tau, ln_stretch] = *parameters;
+        let stretch = libm::exp(ln_stretch);
+        let [tau_slope, stretch_slope] = &mut self.slopes;
+        for (index, ln_time) in self.kww.ln_time.iter().enumerate() {
+            let ln_ratio = stretch * (ln_time - ln_tau);
+            let exponent = self.kww.factor * libm::exp(ln_ratio);
+            let value = libm::exp(-exponent);
+            self.shape[index] = value;
+            // Where the shape is zero to the last bit, so are its derivatives; the exponent may be infinite there.
+            let slope = if value > 0.0 { value * exponent } else { 0.0 };
+            tau_slope[index] = slope * stretch;
+            stretch_slope[index] = -slope * ln_ratio;
+        }
+        self.kww.sample(1.0, &self.shape, shape);
+        for (slope, derivative) in self.slopes.iter().zip(derivatives) {
+            self.kww.sample(0.0, slope, derivative);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_mean_equals_the_double_sum() {
+        let correlation = |lag: usize| (-0.3 * lag as f64).exp() + 0.1 / (1.0 + lag as f64);
+        for n_times in [2, 3, 7, 20] {
+            let mut values: Vec<f64> = (1..n_times).map(correlation).collect();
+            subtract_window_mean(
+                correlation(0),
+                &mut values,
+                n_times,
+                &mut vec![0.0; n_times + 1],
+            );
+            for lag in 1..n_times {
+                let mut sum = 0.0;
+                for first in 0..n_times - lag {
+                    for second in lag..n_times {
+                        sum += correlation(second.abs_diff(first));
+                    }
+                }
+                let expected = correlation(lag) - sum / ((n_times - lag) as f64).powi(2);
+                assert!((values[lag - 1] - expected).abs() < 1e-13);
+            }
+        }
+    }
+
+    #[test]
+    fn derivatives_equal_difference_quotients() {
+        let step = 1e-5;
+        let lags = || (1..30).map(|lag| lag as f64 / 30.0).collect::<Vec<_>>();
+        let models = [
+            Kww::at_lags(lags(), 2.0),
+            Kww::in_window(30, 1.0 / 30.0, (1..30).collect(), 1.0),
+        ];
+        for mut kww in models {
+            let mut model = FreeStretch::new(&mut kww);
+            let mut at = |parameters: [f64; 2]| {
+                let mut shape = vec![0.0; 29];
+                let mut derivatives = [vec![0.0; 29], vec![0.0; 29]];
+                model.evaluate(&parameters, &mut shape, &mut derivatives);
+                (shape, derivatives)
+            };
+            let center = [-0.7, 0.2];
+            let (_, derivatives) = at(center);
+            for parameter in 0..2 {
+                let moved = |sign: f64| {
+                    let mut parameters = center;
+                    parameters[parameter] += sign * step;
+                    parameters
+                };
+                let (after, before) = (at(moved(1.0)).0, at(moved(-1.0)).0);
+                for lag in 0..29 {
+                    let quotient = (after[lag] - before[lag]) / (2.0 * step);
+                    let difference = quotient - derivatives[parameter][lag];
+                    // Rounding of sums of about 450 over twice the step of 1e-5.
+                    assert!(
+                        difference.abs() < 1e-8,
+                        "parameter {parameter}, lag {lag}: {difference:e}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn both_models_and_the_scan_agree() {
+        let mut kww = Kww::in_window(12, 0.1, (1..12).collect(), 2.0);
+        for stretch in [0.4, 1.0, 1.7] {
+            let mut seen = Vec::new();
+            let mut buffer = vec![0.0; 11];
+            kww.scan(stretch, [-3.0, 2.0], &mut buffer, |ln_tau, shape| {
+                seen.push((ln_tau, shape.to_vec()));
+            });
+            assert!(seen.iter().any(|(ln_tau, _)| *ln_tau < -2.9));
+            for (ln_tau, scanned) in seen.iter().filter(|(ln_tau, _)| *ln_tau > -3.0) {
+                let (mut fixed, mut free) = (vec![0.0; 11], vec![0.0; 11]);
+                let mut slopes = [vec![0.0; 11], vec![0.0; 11]];
+                FreeStretch::new(&mut kww).evaluate(
+                    &[*ln_tau, stretch.ln()],
+                    &mut free,
+                    &mut slopes,
+                );
+                let mut slope = [vec![0.0; 11]];
+                FixedStretch::new(&mut kww, stretch).evaluate(&[*ln_tau], &mut fixed, &mut slope);
+                for lag in 0..11 {
+                    assert!((fixed[lag] - free[lag]).abs() < 1e-13);
+                    assert!((fixed[lag] - scanned[lag]).abs() < 1e-11);
+                    assert!((slope[0][lag] - slopes[0][lag]).abs() < 1e-13);
+                }
+            }
+        }
+    }
+}
