@@ -280,3 +280,21 @@ impl TimeAxis {
             .collect()
     }
 }
+
+/// Wavelength of electrons of an acceleration voltage, relativistic.
+///
+/// ```text
+/// λ = h / sqrt(2 m e U (1 + e U / (2 m c²)))
+/// ```
+///
+/// # Example
+///
+/// ```
+/// // 2.508 pm at 200 kV.
+/// assert!((halotau::axes::wavelength_nm(200.0) - 2.5079e-3).abs() < 1e-7);
+/// ```
+pub fn wavelength_nm(voltage_kv: f64) -> f64 {
+    // h / sqrt(2 m e) = 1.226426 nm sqrt(V); e / (2 m c²) = 9.784756e-7 / V (CODATA 2018).
+    let voltage = 1e3 * voltage_kv;
+    1.226_426_0 / (voltage * (1.0 + 9.784_756e-7 * voltage)).sqrt()
+}

@@ -142,7 +142,12 @@ pub struct TwoTime {
 /// ```
 pub fn two_time(ring: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
     if ring.ncols() == 0 {
-        return Err(Error::EmptyRing { q_min_per_nm: f64::NAN, q_max_per_nm: f64::NAN, n_pixels: 0, needed: 1 });
+        return Err(Error::EmptyRing {
+            q_min_per_nm: f64::NAN,
+            q_max_per_nm: f64::NAN,
+            n_pixels: 0,
+            needed: 1,
+        });
     }
     let sums = PairSums::of(ring);
     let is_dark = |&time: &usize| !(sums.mean_at(time) > 0.0);
@@ -171,7 +176,13 @@ pub fn one_time(two_time: ArrayView2<'_, f64>, valid: &[bool]) -> Vec<f64> {
 /// Number of pairs of valid scans at each lag, `[lag]`.
 pub fn n_pairs(valid: &[bool]) -> Vec<usize> {
     let n = valid.len();
-    (1..n).map(|lag| (0..n - lag).filter(|&first| valid[first] && valid[first + lag]).count()).collect()
+    (1..n)
+        .map(|lag| {
+            (0..n - lag)
+                .filter(|&first| valid[first] && valid[first + lag])
+                .count()
+        })
+        .collect()
 }
 
 /// Mean over pairs of valid scans of a quantity of two times, for each lag.

@@ -7,10 +7,14 @@
 //! Per ring of one binned pixel width, averaged with the number of pixels, or over the whole band at once:
 //! the latter holds the radial profile of the halo as well. Shot noise adds `gain · excess / ⟨I⟩`.
 
+mod variance;
+
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::axes::QRange;
+
+pub use variance::{BandGeometry, Fluctuation, fluctuation};
 
 /// Over which pixels the azimuthal averages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

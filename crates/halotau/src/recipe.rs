@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::arrhenius::Average;
-use crate::axes::{QRange, TimeBasis};
+use crate::axes::{QRange, TimeBasis, wavelength_nm};
 use crate::calibrate::{Descan, Ellipse};
 use crate::correlate::{CorrelateSettings, Normalization};
 use crate::fluctuate::{FluctuateSettings, Noise};
@@ -126,6 +126,19 @@ impl Recipe {
                 self.arrhenius.average = Average::LogMean;
             }
         }
+    }
+
+    /// Full width at half maximum of the probe: as given, else `0.51 λ / α`; NaN where neither is known.
+    pub fn probe_fwhm_nm(&self) -> f64 {
+        let microscope = &self.microscope;
+        microscope.probe_fwhm_nm.unwrap_or_else(|| {
+            match (microscope.voltage_kv, microscope.convergence_mrad) {
+                (Some(voltage_kv), Some(convergence_mrad)) => {
+                    0.51 * wavelength_nm(voltage_kv) / (1e-3 * convergence_mrad)
+                }
+                _ => f64::NAN,
+            }
+        })
     }
 
     /// The range that the annulus must hold: the union of the ranges asked for.

@@ -67,7 +67,7 @@ pub struct Reduction {
 }
 
 impl Reduction {
-    /// Rows and columns of the analyzed region.
+    /// Rows of the analyzed region.
     pub fn n_rows(&self) -> usize {
         self.region.rows[1] - self.region.rows[0]
     }
@@ -75,6 +75,19 @@ impl Reduction {
     /// Columns of the analyzed region.
     pub fn n_cols(&self) -> usize {
         self.region.cols[1] - self.region.cols[0]
+    }
+
+    /// What remains of a position's center offset after the shift by whole pixels, native pixels (row, col).
+    pub fn center_remainder(&self, row: usize, col: usize) -> (f64, f64) {
+        let (file_row, file_col) = (self.region.rows[0] + row, self.region.cols[0] + col);
+        let shape = &self.source_shape;
+        let offset = self
+            .calibration
+            .center_offset(file_row, file_col, shape.n_rows, shape.n_cols);
+        (
+            offset.0 - f64::from(self.shift_row[[row, col]]),
+            offset.1 - f64::from(self.shift_col[[row, col]]),
+        )
     }
 }
 

@@ -46,14 +46,23 @@ const PIXELS_PER_SPECKLE: f64 = 20.0;
 /// # Errors
 ///
 /// [`Error::CenterNotFound`] where the pattern is flat or has too few valid pixels.
-pub fn find(mean_pattern: &Array2<f64>, pixel_valid: &Array2<bool>, ellipse: Ellipse) -> Result<Center> {
+pub fn find(
+    mean_pattern: &Array2<f64>,
+    pixel_valid: &Array2<bool>,
+    ellipse: Ellipse,
+) -> Result<Center> {
     let (rows, cols) = mean_pattern.dim();
     let factor = rows.max(cols).div_ceil(COARSE_SIDE).max(1);
     let coarse = Pattern::binned(mean_pattern, pixel_valid, factor, ellipse);
     if coarse.values.len() < 50 {
-        return Err(Error::CenterNotFound { problem: "fewer than 50 valid pixels carry counts".to_owned() });
+        return Err(Error::CenterNotFound {
+            problem: "fewer than 50 valid pixels carry counts".to_owned(),
+        });
     }
-    let (mid_row, mid_col) = ((coarse.rows as f64 - 1.0) / 2.0, (coarse.cols as f64 - 1.0) / 2.0);
+    let (mid_row, mid_col) = (
+        (coarse.rows as f64 - 1.0) / 2.0,
+        (coarse.cols as f64 - 1.0) / 2.0,
+    );
     let reach = (SEARCH_SHARE * coarse.rows.min(coarse.cols) as f64 / 2.0).floor() as i64;
     let mut best = (f64::INFINITY, mid_row, mid_col);
     for row in -reach..=reach {
@@ -70,7 +79,8 @@ pub fn find(mean_pattern: &Array2<f64>, pixel_valid: &Array2<bool>, ellipse: Ell
     if factor == 1 {
         return Ok(start);
     }
-    Pattern::binned(mean_pattern, pixel_valid, 1, ellipse).refine(native(start.row), native(start.col))
+    Pattern::binned(mean_pattern, pixel_valid, 1, ellipse)
+        .refine(native(start.row), native(start.col))
 }
 
 /// A calibration around a center, with all that the center does not decide.
@@ -124,7 +134,12 @@ impl Pattern {
                 }
             }
         }
-        Self { rows, cols, ellipse, values }
+        Self {
+            rows,
+            cols,
+            ellipse,
+            values,
+        }
     }
 
     /// Distance and unit vector (row, col) from a center.
@@ -159,7 +174,12 @@ impl Pattern {
             .collect();
         (0..medians.len())
             .map(|ring| {
-                let around = [ring.saturating_sub(1), ring, ring, (ring + 1).min(medians.len() - 1)];
+                let around = [
+                    ring.saturating_sub(1),
+                    ring,
+                    ring,
+                    (ring + 1).min(medians.len() - 1),
+                ];
                 around.iter().map(|&at| medians[at]).sum::<f64>() / 4.0
             })
             .collect()
@@ -168,7 +188,12 @@ impl Pattern {
     /// Relative residual, relative slope of the profile and unit vector of every pixel with a profile.
     fn residuals(&self, center_row: f64, center_col: f64) -> Vec<(f64, f64, f64, f64)> {
         let profile = self.profile(center_row, center_col);
-        let floor = 0.02 * profile.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+        let floor = 0.02
+            * profile
+                .iter()
+                .copied()
+                .filter(|value| value.is_finite())
+                .fold(0.0, f64::max);
         self.values
             .iter()
             .filter_map(|&(row, col, value)| {
@@ -176,8 +201,14 @@ impl Pattern {
                 let ring = radius.floor() as usize;
                 let (&inner, &outer) = (profile.get(ring)?, profile.get(ring + 1)?);
                 let model = inner + (outer - inner) * (radius - ring as f64);
-                (model.is_finite() && model > floor)
-                    .then(|| (value / model - 1.0, (outer - inner) / model, unit_row, unit_col))
+                (model.is_finite() && model > floor).then(|| {
+                    (
+                        value / model - 1.0,
+                        (outer - inner) / model,
+                        unit_row,
+                        unit_col,
+                    )
+                })
             })
             .collect()
     }
@@ -188,7 +219,11 @@ impl Pattern {
             return f64::INFINITY;
         }
         // Bounded, so that a shadow or a bright spot counts the same wherever the center is.
-        residuals.iter().map(|residual| residual.0.abs().min(0.5)).sum::<f64>() / residuals.len() as f64
+        residuals
+            .iter()
+            .map(|residual| residual.0.abs().min(0.5))
+            .sum::<f64>()
+            / residuals.len() as f64
     }
 
     fn refine(&self, mut row: f64, mut col: f64) -> Result<Center> {
@@ -197,7 +232,9 @@ impl Pattern {
             let residuals = self.residuals(row, col);
             let mut sizes: Vec<f64> = residuals.iter().map(|residual| residual.0.abs()).collect();
             if sizes.len() < 50 {
-                return Err(Error::CenterNotFound { problem: "too few pixels lie on whole rings".to_owned() });
+                return Err(Error::CenterNotFound {
+                    problem: "too few pixels lie on whole rings".to_owned(),
+                });
             }
             sizes.sort_by(f64::total_cmp);
             // 1.4826 makes the median absolute residual a standard deviation for normal errors.
@@ -214,7 +251,9 @@ impl Pattern {
             }
             let determinant = a * c - b * b;
             if determinant <= 1e-12 * (a + c) * (a + c) || !determinant.is_finite() {
-                return Err(Error::CenterNotFound { problem: "the mean pattern is flat".to_owned() });
+                return Err(Error::CenterNotFound {
+                    problem: "the mean pattern is flat".to_owned(),
+                });
             }
             let step_row = ((c * u - b * v) / determinant).clamp(-2.0, 2.0);
             let step_col = ((a * v - b * u) / determinant).clamp(-2.0, 2.0);
@@ -227,7 +266,9 @@ impl Pattern {
         }
         let inside = 0.0 <= row && row < self.rows as f64 && 0.0 <= col && col < self.cols as f64;
         if !inside || !error.is_finite() {
-            return Err(Error::CenterNotFound { problem: "the search left the detector".to_owned() });
+            return Err(Error::CenterNotFound {
+                problem: "the search left the detector".to_owned(),
+            });
         }
         Ok(Center { row, col, error })
     }
@@ -255,13 +296,19 @@ mod tests {
         }
         let valid = Array2::from_elem(pattern.dim(), true);
         let center = find(&pattern, &valid, Ellipse::default()).unwrap();
-        assert!((center.row - 34.3).abs() < 0.05 && (center.col - 30.9).abs() < 0.05, "{center:?}");
+        assert!(
+            (center.row - 34.3).abs() < 0.05 && (center.col - 30.9).abs() < 0.05,
+            "{center:?}"
+        );
     }
 
     #[test]
     fn a_flat_pattern_has_no_center() {
         let pattern = Array2::from_elem((40, 40), 5.0);
         let valid = Array2::from_elem(pattern.dim(), true);
-        assert!(matches!(find(&pattern, &valid, Ellipse::default()), Err(Error::CenterNotFound { .. })));
+        assert!(matches!(
+            find(&pattern, &valid, Ellipse::default()),
+            Err(Error::CenterNotFound { .. })
+        ));
     }
 }

@@ -9,18 +9,29 @@ impl MaskShape {
     /// Whether the shape covers a point, native pixels.
     pub fn covers(&self, row: f64, col: f64) -> bool {
         match self {
-            Self::Circle { center, radius } => libm::hypot(row - center[0], col - center[1]) <= *radius,
-            Self::Arm { start, angle_deg, width } => {
+            Self::Circle { center, radius } => {
+                libm::hypot(row - center[0], col - center[1]) <= *radius
+            }
+            Self::Arm {
+                start,
+                angle_deg,
+                width,
+            } => {
                 let (sin, cos) = libm::sincos(angle_deg.to_radians());
                 let (row, col) = (row - start[0], col - start[1]);
                 cos * col + sin * row >= 0.0 && (cos * row - sin * col).abs() <= width / 2.0
             }
-            Self::Wedge { center, from_deg, to_deg } => {
+            Self::Wedge {
+                center,
+                from_deg,
+                to_deg,
+            } => {
                 let azimuth = libm::atan2(row - center[0], col - center[1]).to_degrees();
                 (azimuth - from_deg).rem_euclid(360.0) <= (to_deg - from_deg).rem_euclid(360.0)
             }
             Self::Rectangle { rows, cols } => {
-                let within = |at: f64, [first, end]: [usize; 2]| first as f64 <= at && at < end as f64;
+                let within =
+                    |at: f64, [first, end]: [usize; 2]| first as f64 <= at && at < end as f64;
                 within(row, *rows) && within(col, *cols)
             }
             Self::Polygon { corners } => {
@@ -63,9 +74,12 @@ pub fn pixel_valid(
     let valid = Array2::from_shape_fn(shape, |(row, col)| {
         file.is_none_or(|file| file[[row, col]])
             && crop.is_none_or(|crop| {
-                (crop.rows[0]..crop.rows[1]).contains(&row) && (crop.cols[0]..crop.cols[1]).contains(&col)
+                (crop.rows[0]..crop.rows[1]).contains(&row)
+                    && (crop.cols[0]..crop.cols[1]).contains(&col)
             })
-            && !shapes.iter().any(|shape| shape.covers(row as f64, col as f64))
+            && !shapes
+                .iter()
+                .any(|shape| shape.covers(row as f64, col as f64))
     });
     if valid.iter().any(|&valid| valid) {
         return Ok(valid);
@@ -83,19 +97,35 @@ mod tests {
 
     #[test]
     fn shapes_cover_what_they_say() {
-        let circle = MaskShape::Circle { center: [5.0, 5.0], radius: 2.0 };
+        let circle = MaskShape::Circle {
+            center: [5.0, 5.0],
+            radius: 2.0,
+        };
         assert!(circle.covers(5.0, 7.0) && !circle.covers(5.0, 7.1));
-        let arm = MaskShape::Arm { start: [5.0, 5.0], angle_deg: 90.0, width: 2.0 };
+        let arm = MaskShape::Arm {
+            start: [5.0, 5.0],
+            angle_deg: 90.0,
+            width: 2.0,
+        };
         assert!(arm.covers(9.0, 6.0) && !arm.covers(9.0, 6.5) && !arm.covers(1.0, 5.0));
-        let wedge = MaskShape::Wedge { center: [0.0, 0.0], from_deg: 170.0, to_deg: -170.0 };
+        let wedge = MaskShape::Wedge {
+            center: [0.0, 0.0],
+            from_deg: 170.0,
+            to_deg: -170.0,
+        };
         assert!(wedge.covers(0.1, -5.0) && wedge.covers(-0.1, -5.0) && !wedge.covers(0.0, 5.0));
-        let polygon = MaskShape::Polygon { corners: vec![[0.0, 0.0], [0.0, 4.0], [4.0, 0.0]] };
+        let polygon = MaskShape::Polygon {
+            corners: vec![[0.0, 0.0], [0.0, 4.0], [4.0, 0.0]],
+        };
         assert!(polygon.covers(1.0, 1.0) && !polygon.covers(3.0, 3.0));
     }
 
     #[test]
     fn an_empty_mask_is_an_error() {
-        let all = MaskShape::Rectangle { rows: [0, 4], cols: [0, 4] };
+        let all = MaskShape::Rectangle {
+            rows: [0, 4],
+            cols: [0, 4],
+        };
         assert!(pixel_valid((4, 4), None, None, &[all]).is_err());
         assert!(pixel_valid((4, 4), Some(&Array2::from_elem((4, 5), true)), None, &[]).is_err());
     }

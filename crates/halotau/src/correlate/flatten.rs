@@ -24,7 +24,10 @@ pub struct FlattenSums {
 impl FlattenSums {
     /// Empty sums for an annulus of that many pixels.
     pub fn new(n_annulus: usize) -> Self {
-        Self { sum: vec![0.0; n_annulus], n: vec![0.0; n_annulus] }
+        Self {
+            sum: vec![0.0; n_annulus],
+            n: vec![0.0; n_annulus],
+        }
     }
 
     /// The sums of one position: `ring` is `[time, ring pixel]`, `pixels` the annulus index of each ring pixel.
@@ -60,7 +63,11 @@ impl FlattenSums {
 
     /// M of each annulus pixel, `[pixel]`; 1 where nothing was counted.
     pub fn per_pixel(&self) -> Vec<f64> {
-        self.sum.iter().zip(&self.n).map(|(&sum, &n)| if sum > 0.0 { sum / n } else { 1.0 }).collect()
+        self.sum
+            .iter()
+            .zip(&self.n)
+            .map(|(&sum, &n)| if sum > 0.0 { sum / n } else { 1.0 })
+            .collect()
     }
 
     /// M(q): bin means, one bin `q_step` wide from `q_min`, joined by straight lines at the bins' mean q, `[pixel]`.
@@ -77,9 +84,16 @@ impl FlattenSums {
                 bins[bin].2 += 1.0;
             }
         }
-        let nodes: Vec<(f64, f64)> =
-            bins.iter().filter(|bin| bin.2 > 0.0).map(|bin| (bin.0 / bin.2, bin.1 / bin.2)).collect();
-        q_per_nm.iter().map(|&q| interpolate(&nodes, q)).map(|mean| if mean > 0.0 { mean } else { 1.0 }).collect()
+        let nodes: Vec<(f64, f64)> = bins
+            .iter()
+            .filter(|bin| bin.2 > 0.0)
+            .map(|bin| (bin.0 / bin.2, bin.1 / bin.2))
+            .collect();
+        q_per_nm
+            .iter()
+            .map(|&q| interpolate(&nodes, q))
+            .map(|mean| if mean > 0.0 { mean } else { 1.0 })
+            .collect()
     }
 }
 
@@ -89,7 +103,9 @@ fn interpolate(nodes: &[(f64, f64)], at: f64) -> f64 {
         [] => 1.0,
         [only] => only.1,
         _ => {
-            let upper = nodes.partition_point(|node| node.0 < at).clamp(1, nodes.len() - 1);
+            let upper = nodes
+                .partition_point(|node| node.0 < at)
+                .clamp(1, nodes.len() - 1);
             let ((x0, y0), (x1, y1)) = (nodes[upper - 1], nodes[upper]);
             y0 + (y1 - y0) * (at - x0) / (x1 - x0)
         }
@@ -116,7 +132,11 @@ const MAX_PAIRS: usize = 200_000;
 impl DistantPairs {
     /// Collects positions; `min_distance` in scan steps.
     pub fn new(min_distance: f64) -> Self {
-        Self { positions: Vec::new(), mean: Vec::new(), min_distance }
+        Self {
+            positions: Vec::new(),
+            mean: Vec::new(),
+            min_distance,
+        }
     }
 
     /// The time-averaged, normalized counts of one position on the ring; all positions have the same ring pixels.
@@ -124,7 +144,11 @@ impl DistantPairs {
         let mut sums = FlattenSums::new(ring.ncols());
         let pixels: Vec<usize> = (0..ring.ncols()).collect();
         sums.add_position(ring, &pixels, valid);
-        sums.sum.iter().zip(&sums.n).map(|(sum, n)| sum / n).collect()
+        sums.sum
+            .iter()
+            .zip(&sums.n)
+            .map(|(sum, n)| sum / n)
+            .collect()
     }
 
     /// Adds a position and its [`DistantPairs::position_mean`].
@@ -142,7 +166,9 @@ impl DistantPairs {
         // Every stride-th position, so that the pairs stay within bounds on any scan.
         let stride = ((n as f64 / (2.0 * MAX_PAIRS as f64).sqrt()).ceil() as usize).max(1);
         let chosen: Vec<usize> = (0..n).step_by(stride).collect();
-        let matrix = Array2::from_shape_fn((chosen.len(), n_pixels), |(at, pixel)| self.mean[chosen[at]][pixel]);
+        let matrix = Array2::from_shape_fn((chosen.len(), n_pixels), |(at, pixel)| {
+            self.mean[chosen[at]][pixel]
+        });
         let products = matrix.dot(&matrix.t());
         let (mut sum, mut n_pairs) = (0.0, 0_usize);
         for (first, &a) in chosen.iter().enumerate() {
@@ -172,9 +198,20 @@ mod tests {
     #[test]
     fn the_mean_pattern_is_the_mean_of_normalized_scans() {
         let mut sums = FlattenSums::new(3);
-        sums.add_position(array![[1.0, 3.0], [10.0, 10.0]].view(), &[0, 2], &[true, true]);
-        sums.add_position(array![[5.0, 5.0], [f64::NAN, 7.0]].view(), &[0, 2], &[false, true]);
-        assert_eq!(sums.per_pixel(), vec![(0.5 + 1.0) / 2.0, 1.0, (1.5 + 1.0 + 1.0) / 3.0]);
+        sums.add_position(
+            array![[1.0, 3.0], [10.0, 10.0]].view(),
+            &[0, 2],
+            &[true, true],
+        );
+        sums.add_position(
+            array![[5.0, 5.0], [f64::NAN, 7.0]].view(),
+            &[0, 2],
+            &[false, true],
+        );
+        assert_eq!(
+            sums.per_pixel(),
+            vec![(0.5 + 1.0) / 2.0, 1.0, (1.5 + 1.0 + 1.0) / 3.0]
+        );
     }
 
     #[test]
@@ -182,7 +219,11 @@ mod tests {
         let mut pairs = DistantPairs::new(1.5);
         for col in [0, 1, 5] {
             let ring = array![[1.0, 3.0], [2.0, 6.0]];
-            pairs.add(0, col, DistantPairs::position_mean(ring.view(), &[true, true]));
+            pairs.add(
+                0,
+                col,
+                DistantPairs::position_mean(ring.view(), &[true, true]),
+            );
         }
         // ⟨m²⟩/⟨m⟩² of (0.5, 1.5).
         assert!((pairs.baseline().unwrap() - 1.25).abs() < 1e-15);

@@ -16,7 +16,10 @@ enum Means {
     /// Every pixel has every time: `Σ I(t)` and the number of pixels.
     Whole { sums: Vec<f64>, n_pixels: f64 },
     /// Samples are missing: `Σ I(t1)` over the pixels that have both times, and their number.
-    Pairwise { sums: Array2<f64>, n_pixels: Array2<f64> },
+    Pairwise {
+        sums: Array2<f64>,
+        n_pixels: Array2<f64>,
+    },
 }
 
 impl PairSums {
@@ -35,18 +38,27 @@ impl PairSums {
         let counts = ring.mapv(|count| if count.is_nan() { 0.0 } else { count });
         Self {
             product: counts.dot(&counts.t()),
-            means: Means::Pairwise { sums: counts.dot(&there.t()), n_pixels: there.dot(&there.t()) },
+            means: Means::Pairwise {
+                sums: counts.dot(&there.t()),
+                n_pixels: there.dot(&there.t()),
+            },
         }
     }
 
     /// Sums over both sets of pixels.
     pub(super) fn plus(&self, other: &Self) -> Self {
-        Self { product: &self.product + &other.product, means: self.means.combine(&other.means, 1.0) }
+        Self {
+            product: &self.product + &other.product,
+            means: self.means.combine(&other.means, 1.0),
+        }
     }
 
     /// Sums over this set without a part of it.
     pub(super) fn minus(&self, part: &Self) -> Self {
-        Self { product: &self.product - &part.product, means: self.means.combine(&part.means, -1.0) }
+        Self {
+            product: &self.product - &part.product,
+            means: self.means.combine(&part.means, -1.0),
+        }
     }
 
     /// Mean over pixels of one scan.
@@ -63,7 +75,8 @@ impl PairSums {
         match &self.means {
             Means::Whole { sums, n_pixels } => product * n_pixels / (sums[first] * sums[second]),
             Means::Pairwise { sums, n_pixels } => {
-                product * n_pixels[[first, second]] / (sums[[first, second]] * sums[[second, first]])
+                product * n_pixels[[first, second]]
+                    / (sums[[first, second]] * sums[[second, first]])
             }
         }
     }
@@ -77,14 +90,27 @@ impl PairSums {
 impl Means {
     fn combine(&self, other: &Self, sign: f64) -> Self {
         match (self, other) {
-            (Self::Whole { sums, n_pixels }, Self::Whole { sums: others, n_pixels: n_others }) => Self::Whole {
-                sums: sums.iter().zip(others).map(|(sum, other)| sum + sign * other).collect(),
+            (
+                Self::Whole { sums, n_pixels },
+                Self::Whole {
+                    sums: others,
+                    n_pixels: n_others,
+                },
+            ) => Self::Whole {
+                sums: sums
+                    .iter()
+                    .zip(others)
+                    .map(|(sum, other)| sum + sign * other)
+                    .collect(),
                 n_pixels: n_pixels + sign * n_others,
             },
             _ => {
                 let (sums, n_pixels) = self.pairwise();
                 let (others, n_others) = other.pairwise();
-                Self::Pairwise { sums: sums + sign * others, n_pixels: n_pixels + sign * n_others }
+                Self::Pairwise {
+                    sums: sums + sign * others,
+                    n_pixels: n_pixels + sign * n_others,
+                }
             }
         }
     }

@@ -38,17 +38,25 @@ pub(super) fn sector_curves(
         (0..n_lags)
             .map(|lag| {
                 let total = |of: &[Vec<f64>]| -> f64 {
-                    (0..n_sectors).filter(|&sector| kept(sector)).map(|sector| of[sector][lag]).sum()
+                    (0..n_sectors)
+                        .filter(|&sector| kept(sector))
+                        .map(|sector| of[sector][lag])
+                        .sum()
                 };
                 total(&sums) / total(&n_pixels)
             })
             .collect()
     };
-    let filled: Vec<usize> = (0..n_sectors).filter(|number| sector.contains(number)).collect();
+    let filled: Vec<usize> = (0..n_sectors)
+        .filter(|number| sector.contains(number))
+        .collect();
     let without = if filled.len() < 2 {
         Vec::new()
     } else {
-        filled.iter().map(|&left_out| mean(&|sector| sector != left_out)).collect()
+        filled
+            .iter()
+            .map(|&left_out| mean(&|sector| sector != left_out))
+            .collect()
     };
     (mean(&|_| true), without)
 }

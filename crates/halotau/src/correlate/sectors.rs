@@ -34,7 +34,9 @@ pub fn sector_curves(
 ) -> SectorCurves {
     let parts: Vec<PairSums> = (0..n_sectors)
         .filter_map(|number| {
-            let pixels: Vec<usize> = (0..sector.len()).filter(|&pixel| sector[pixel] == number).collect();
+            let pixels: Vec<usize> = (0..sector.len())
+                .filter(|&pixel| sector[pixel] == number)
+                .collect();
             (!pixels.is_empty()).then(|| PairSums::of(ring.select(Axis(1), &pixels).view()))
         })
         .collect();
@@ -43,7 +45,11 @@ pub fn sector_curves(
         None => PairSums::of(ring),
     };
     let ring_mean: Vec<f64> = (0..ring.nrows()).map(|time| whole.mean_at(time)).collect();
-    let valid: Vec<bool> = valid.iter().zip(&ring_mean).map(|(&valid, &mean)| valid && mean > 0.0).collect();
+    let valid: Vec<bool> = valid
+        .iter()
+        .zip(&ring_mean)
+        .map(|(&valid, &mean)| valid && mean > 0.0)
+        .collect();
     let two_time = whole.two_time();
     let (g, without) = if normalization == Normalization::PerPixel {
         per_pixel::sector_curves(ring, sector, n_sectors, &valid)
@@ -59,7 +65,16 @@ pub fn sector_curves(
                 })
                 .collect()
         };
-        (lag_means(&valid, |first, second| two_time[[first, second]]), without)
+        (
+            lag_means(&valid, |first, second| two_time[[first, second]]),
+            without,
+        )
     };
-    SectorCurves { g, without, two_time, valid, ring_mean }
+    SectorCurves {
+        g,
+        without,
+        two_time,
+        valid,
+        ring_mean,
+    }
 }

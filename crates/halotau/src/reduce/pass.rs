@@ -8,8 +8,8 @@ use ndarray::{Array2, Array3, Array4};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{CountType, ReducePlan, ShiftTables};
 use super::Shard;
+use super::plan::{CountType, ReducePlan, ShiftTables};
 use crate::error::{Error, Result};
 use crate::ring::{RingCounts, RingSeries};
 use crate::series::{FrameBlock, FrameRun, Sample};
@@ -111,7 +111,9 @@ impl ReducePlan {
         let (n_times, n_pixels) = (shape.n_times, self.annulus.len());
         let n_positions = shard.n_rows * shard.n_cols;
         let mut counts = vec![C::default(); n_positions * n_times * n_pixels];
-        let mut sums: Vec<PositionSums> = (0..n_positions).map(|_| PositionSums::new(shape.frame_len(), n_times)).collect();
+        let mut sums: Vec<PositionSums> = (0..n_positions)
+            .map(|_| PositionSums::new(shape.frame_len(), n_times))
+            .collect();
         let missing = self.missing_frames(shard);
         let region = &self.settings.region;
         let first_file_row = region.rows[0] + shard.first_row;
@@ -160,18 +162,29 @@ impl ReducePlan {
             }
         }
         if sums.iter().any(|sums| sums.overflow) {
-            return Err(Error::CountOverflow { bin: self.settings.bin });
+            return Err(Error::CountOverflow {
+                bin: self.settings.bin,
+            });
         }
-        let frame_valid = Array3::from_shape_fn((shard.n_rows, shard.n_cols, n_times), |(row, col, time)| {
-            !missing.contains(&(row * shard.n_cols + col, time))
-        });
-        let pixel_valid = self.tables.values().any(|tables| tables.valid.contains(&false)).then(|| {
-            Array3::from_shape_fn((shard.n_rows, shard.n_cols, n_pixels), |(row, col, pixel)| {
-                self.tables_of(shard, row * shard.n_cols + col).valid[pixel]
-            })
-        });
+        let frame_valid =
+            Array3::from_shape_fn((shard.n_rows, shard.n_cols, n_times), |(row, col, time)| {
+                !missing.contains(&(row * shard.n_cols + col, time))
+            });
+        let pixel_valid = self
+            .tables
+            .values()
+            .any(|tables| tables.valid.contains(&false))
+            .then(|| {
+                Array3::from_shape_fn(
+                    (shard.n_rows, shard.n_cols, n_pixels),
+                    |(row, col, pixel)| {
+                        self.tables_of(shard, row * shard.n_cols + col).valid[pixel]
+                    },
+                )
+            });
         let dim = (shard.n_rows, shard.n_cols, n_times, n_pixels);
-        let counts = Array4::from_shape_vec(dim, counts).expect("the buffer was made with this length");
+        let counts =
+            Array4::from_shape_vec(dim, counts).expect("the buffer was made with this length");
         let rings = RingSeries {
             first_row: shard.first_row,
             first_col: shard.first_col,
@@ -183,7 +196,10 @@ impl ReducePlan {
     }
 
     fn tables_of(&self, shard: &Shard, position: usize) -> &ShiftTables {
-        let at = [shard.first_row + position / shard.n_cols, shard.first_col + position % shard.n_cols];
+        let at = [
+            shard.first_row + position / shard.n_cols,
+            shard.first_col + position % shard.n_cols,
+        ];
         &self.tables[&(self.shift_row[at], self.shift_col[at])]
     }
 
@@ -200,12 +216,18 @@ impl ReducePlan {
             let at = at as usize;
             match &self.dark {
                 None if self.settings.gain.is_none() => pattern[at].to_f64(),
-                dark => (pattern[at].to_f64() - dark.as_ref().map_or(0.0, |dark| dark[at])) * self.weight[at],
+                dark => {
+                    (pattern[at].to_f64() - dark.as_ref().map_or(0.0, |dark| dark[at]))
+                        * self.weight[at]
+                }
             }
         };
         let mut start = 0;
         for (count, &end) in kept.iter_mut().zip(&tables.end) {
-            let sum = tables.native[start..end as usize].iter().map(|&at| value(at)).sum::<f64>();
+            let sum = tables.native[start..end as usize]
+                .iter()
+                .map(|&at| value(at))
+                .sum::<f64>();
             start = end as usize;
             match C::from_sum(sum) {
                 Some(kept) => *count = kept,
@@ -226,7 +248,8 @@ impl ReducePlan {
                     && row < shard.n_rows
                     && col < shard.n_cols
                 {
-                    let times = run.first_time..(run.first_time + run.n_times).min(self.shape.n_times);
+                    let times =
+                        run.first_time..(run.first_time + run.n_times).min(self.shape.n_times);
                     missing.extend(times.map(|time| (row * shard.n_cols + col, time)));
                 }
             }
@@ -259,11 +282,13 @@ impl ReducePlan {
                 }
             }
         }
-        let virtual_image = Array3::from_shape_fn((shape.n_times, shard.n_rows, shard.n_cols), |(time, row, col)| {
-            positions[row * shard.n_cols + col].totals[time]
-        });
+        let virtual_image = Array3::from_shape_fn(
+            (shape.n_times, shard.n_rows, shard.n_cols),
+            |(time, row, col)| positions[row * shard.n_cols + col].totals[time],
+        );
         let pattern = (shape.pattern_rows, shape.pattern_cols);
-        let pattern_array = |values| Array2::from_shape_vec(pattern, values).expect("one value a pixel");
+        let pattern_array =
+            |values| Array2::from_shape_vec(pattern, values).expect("one value a pixel");
         ShardSums {
             pattern_sum: pattern_array(pattern_sum),
             pattern_count: pattern_array(pattern_count),
@@ -312,7 +337,11 @@ impl PositionSums {
             }
         }
         if let Some(dark) = dark {
-            total -= dark.iter().zip(weight).map(|(dark, weight)| dark * weight).sum::<f64>();
+            total -= dark
+                .iter()
+                .zip(weight)
+                .map(|(dark, weight)| dark * weight)
+                .sum::<f64>();
         }
         self.n_saturated += u64::from(n_saturated);
         self.n_negative += u64::from(n_negative);

@@ -127,11 +127,18 @@ impl ReducePlan {
     pub fn new(header: &SeriesHeader, settings: ReduceSettings) -> Result<Self> {
         let shape = header.shape;
         let Region { rows, cols } = settings.region;
-        if !(rows[0] < rows[1] && rows[1] <= shape.n_rows && cols[0] < cols[1] && cols[1] <= shape.n_cols) {
+        if !(rows[0] < rows[1]
+            && rows[1] <= shape.n_rows
+            && cols[0] < cols[1]
+            && cols[1] <= shape.n_cols)
+        {
             return Err(Error::Setting {
                 key: "scan.region".to_owned(),
                 value: format!("rows {rows:?}, cols {cols:?}"),
-                problem: format!("the scan has {} rows and {} columns", shape.n_rows, shape.n_cols),
+                problem: format!(
+                    "the scan has {} rows and {} columns",
+                    shape.n_rows, shape.n_cols
+                ),
             });
         }
         let bin = settings.bin;
@@ -139,11 +146,17 @@ impl ReducePlan {
             return Err(Error::Setting {
                 key: "pattern.bin".to_owned(),
                 value: bin.to_string(),
-                problem: format!("patterns have {} x {} pixels", shape.pattern_rows, shape.pattern_cols),
+                problem: format!(
+                    "patterns have {} x {} pixels",
+                    shape.pattern_rows, shape.pattern_cols
+                ),
             });
         }
         let native = (shape.pattern_rows, shape.pattern_cols);
-        for (what, pattern) in [("the dark pattern", &settings.dark), ("the gain pattern", &settings.gain)] {
+        for (what, pattern) in [
+            ("the dark pattern", &settings.dark),
+            ("the gain pattern", &settings.gain),
+        ] {
             if let Some(pattern) = pattern
                 && pattern.dim() != native
             {
@@ -160,12 +173,22 @@ impl ReducePlan {
             calibration.center_offset(rows[0] + row, cols[0] + col, shape.n_rows, shape.n_cols)
         };
         let whole = |offset: f64| libm::round(offset) as i32;
-        let shift_row = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| whole(offset(row, col).0));
-        let shift_col = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| whole(offset(row, col).1));
-        let shifts: BTreeSet<Shift> = shift_row.iter().copied().zip(shift_col.iter().copied()).collect();
+        let shift_row =
+            Array2::from_shape_fn((n_rows, n_cols), |(row, col)| whole(offset(row, col).0));
+        let shift_col =
+            Array2::from_shape_fn((n_rows, n_cols), |(row, col)| whole(offset(row, col).1));
+        let shifts: BTreeSet<Shift> = shift_row
+            .iter()
+            .copied()
+            .zip(shift_col.iter().copied())
+            .collect();
         // Centers that are off the common grid by up to half a pixel in both directions.
         let moves = calibration.descan != crate::calibrate::Descan::default();
-        let margin_px = if moves { std::f64::consts::FRAC_1_SQRT_2 } else { 0.0 };
+        let margin_px = if moves {
+            std::f64::consts::FRAC_1_SQRT_2
+        } else {
+            0.0
+        };
         let annulus = Annulus::new(calibration, bin, settings.q_range, &shifts, margin_px)?;
 
         let q_width = calibration.q_step_per_nm * bin as f64;
@@ -173,12 +196,21 @@ impl ReducePlan {
         let q_pixels = (0..q_bins.len())
             .map(|bin| {
                 let valid = calibration.pixel_valid.iter();
-                q_bin_of.iter().zip(valid).filter(|&(&of, &valid)| valid && usize::from(of) == bin).count() as u64
+                q_bin_of
+                    .iter()
+                    .zip(valid)
+                    .filter(|&(&of, &valid)| valid && usize::from(of) == bin)
+                    .count() as u64
             })
             .collect();
         let tables = shifts
             .iter()
-            .map(|&shift| (shift, ShiftTables::new(&annulus, calibration, &q_bin_of, shift)))
+            .map(|&shift| {
+                (
+                    shift,
+                    ShiftTables::new(&annulus, calibration, &q_bin_of, shift),
+                )
+            })
             .collect();
         let weight = calibration
             .pixel_valid
@@ -188,7 +220,10 @@ impl ReducePlan {
                 if valid { 1.0 / gain } else { 0.0 }
             })
             .collect();
-        let dark = settings.dark.as_ref().map(|dark| dark.iter().copied().collect());
+        let dark = settings
+            .dark
+            .as_ref()
+            .map(|dark| dark.iter().copied().collect());
         let corrected = settings.dark.is_some() || settings.gain.is_some();
         let count_type = CountType::holding(header.sample_type, bin * bin, corrected);
         let position_bytes = shape.n_times * annulus.len() * count_type.n_bytes();
@@ -230,6 +265,26 @@ impl ReducePlan {
         self.count_type
     }
 
+    /// Geometry and pixels.
+    pub fn calibration(&self) -> &Calibration {
+        &self.settings.calibration
+    }
+
+    /// The analyzed part of the scan.
+    pub fn region(&self) -> Region {
+        self.settings.region
+    }
+
+    /// The pattern that is subtracted.
+    pub fn dark_pattern(&self) -> Option<&Array2<f64>> {
+        self.settings.dark.as_ref()
+    }
+
+    /// The pattern that is divided by.
+    pub fn gain_pattern(&self) -> Option<&Array2<f64>> {
+        self.settings.gain.as_ref()
+    }
+
     /// Rows and columns of a shard.
     pub fn shard_shape(&self) -> (usize, usize) {
         (self.shard_rows, self.shard_cols)
@@ -237,7 +292,8 @@ impl ReducePlan {
 
     /// Bytes of a shard's counts and sums while it is made.
     pub fn shard_bytes(&self) -> usize {
-        let per_position = self.shape.n_times * (self.annulus.len() * self.count_type.n_bytes() + 9)
+        let per_position = self.shape.n_times
+            * (self.annulus.len() * self.count_type.n_bytes() + 9)
             + 8 * (self.shape.frame_len() + self.q_bins.len());
         self.shard_rows * self.shard_cols * per_position
     }
@@ -285,9 +341,18 @@ impl ReducePlan {
             pattern_count += &sums.pattern_count;
             let rows = shard.first_row..shard.first_row + shard.n_rows;
             let cols = shard.first_col..shard.first_col + shard.n_cols;
-            virtual_image.slice_mut(ndarray::s![.., rows.clone(), cols.clone()]).assign(&sums.virtual_image);
-            q_sums.slice_mut(ndarray::s![rows, cols, ..]).assign(&sums.q_sums);
-            let counted = [sums.n_nonfinite, sums.n_saturated, sums.n_negative, sums.n_missing_frames];
+            virtual_image
+                .slice_mut(ndarray::s![.., rows.clone(), cols.clone()])
+                .assign(&sums.virtual_image);
+            q_sums
+                .slice_mut(ndarray::s![rows, cols, ..])
+                .assign(&sums.q_sums);
+            let counted = [
+                sums.n_nonfinite,
+                sums.n_saturated,
+                sums.n_negative,
+                sums.n_missing_frames,
+            ];
             for (total, n) in totals.iter_mut().zip(counted) {
                 *total += n;
             }
@@ -322,7 +387,12 @@ impl ReducePlan {
 
 /// Rows and columns of a shard: as many rows as stay below [`SHARD_BYTES`], whole chunks of the file where a chunk
 /// is not too large, and part of a row only where one row is too large.
-fn shard_shape(header: &SeriesHeader, n_rows: usize, n_cols: usize, position_bytes: usize) -> (usize, usize) {
+fn shard_shape(
+    header: &SeriesHeader,
+    n_rows: usize,
+    n_cols: usize,
+    position_bytes: usize,
+) -> (usize, usize) {
     let fit = (SHARD_BYTES / position_bytes.max(1)).max(1);
     if fit < n_cols {
         return (1, fit);
@@ -340,18 +410,27 @@ fn shard_shape(header: &SeriesHeader, n_rows: usize, n_cols: usize, position_byt
 }
 
 /// Bins of spatial frequency over the whole detector, and the bin of each native pixel.
-fn detector_bins(calibration: &Calibration, native: (usize, usize), width: f64) -> (Vec<QRange>, Vec<u16>) {
+fn detector_bins(
+    calibration: &Calibration,
+    native: (usize, usize),
+    width: f64,
+) -> (Vec<QRange>, Vec<u16>) {
     let mut n_bins = 0_usize;
     let mut bin_of = Vec::with_capacity(native.0 * native.1);
     for row in 0..native.0 {
         for col in 0..native.1 {
-            let (q, _) = calibration.polar(row as f64 - calibration.center_row, col as f64 - calibration.center_col);
+            let (q, _) = calibration.polar(
+                row as f64 - calibration.center_row,
+                col as f64 - calibration.center_col,
+            );
             let bin = ((q / width) as usize).min(usize::from(u16::MAX) - 1);
             n_bins = n_bins.max(bin + 1);
             bin_of.push(bin as u16);
         }
     }
-    let bins = (0..n_bins).map(|bin| QRange::new(bin as f64 * width, (bin + 1) as f64 * width)).collect();
+    let bins = (0..n_bins)
+        .map(|bin| QRange::new(bin as f64 * width, (bin + 1) as f64 * width))
+        .collect();
     (bins, bin_of)
 }
 
@@ -373,12 +452,22 @@ impl ShiftTables {
         }
         let mut q_bin = vec![u16::MAX; n_rows * n_cols];
         for ((row, col), &valid) in pixel_valid.indexed_iter() {
-            let unshifted = (row as i64 - i64::from(shift.0), col as i64 - i64::from(shift.1));
-            let inside = (0..n_rows as i64).contains(&unshifted.0) && (0..n_cols as i64).contains(&unshifted.1);
+            let unshifted = (
+                row as i64 - i64::from(shift.0),
+                col as i64 - i64::from(shift.1),
+            );
+            let inside = (0..n_rows as i64).contains(&unshifted.0)
+                && (0..n_cols as i64).contains(&unshifted.1);
             if valid && inside {
-                q_bin[row * n_cols + col] = q_bin_of[unshifted.0 as usize * n_cols + unshifted.1 as usize];
+                q_bin[row * n_cols + col] =
+                    q_bin_of[unshifted.0 as usize * n_cols + unshifted.1 as usize];
             }
         }
-        Self { native, end, q_bin, valid }
+        Self {
+            native,
+            end,
+            q_bin,
+            valid,
+        }
     }
 }

@@ -51,10 +51,13 @@ impl Annulus {
         for row in 0..grid_rows {
             for col in 0..grid_cols {
                 let (native_row, native_col) = grid_center(row, col, bin);
-                let (q, azimuth) = calibration
-                    .polar(native_row - calibration.center_row, native_col - calibration.center_col);
-                available =
-                    Some(available.map_or(QRange::new(q, q), |range| range.union(&QRange::new(q, q))));
+                let (q, azimuth) = calibration.polar(
+                    native_row - calibration.center_row,
+                    native_col - calibration.center_col,
+                );
+                available = Some(
+                    available.map_or(QRange::new(q, q), |range| range.union(&QRange::new(q, q))),
+                );
                 if !taken.contains(q) {
                     continue;
                 }
@@ -112,13 +115,18 @@ impl Annulus {
 
     /// Spatial frequency and azimuth of each pixel where the center is off the common center by a remainder (native
     /// pixels), `[pixel]`.
-    pub fn polar_at(&self, calibration: &Calibration, remainder: (f64, f64)) -> (Vec<f64>, Vec<f64>) {
+    pub fn polar_at(
+        &self,
+        calibration: &Calibration,
+        remainder: (f64, f64),
+    ) -> (Vec<f64>, Vec<f64>) {
         if remainder == (0.0, 0.0) {
             return (self.q_per_nm.clone(), self.azimuth_rad.clone());
         }
         (0..self.len())
             .map(|pixel| {
-                let (row, col) = grid_center(self.row[pixel] as usize, self.col[pixel] as usize, self.bin);
+                let (row, col) =
+                    grid_center(self.row[pixel] as usize, self.col[pixel] as usize, self.bin);
                 calibration.polar(
                     row - calibration.center_row - remainder.0,
                     col - calibration.center_col - remainder.1,
@@ -155,7 +163,10 @@ pub(crate) fn native_pixels(
     };
     (0..bin).flat_map(move |row_offset| {
         (0..bin).filter_map(move |col_offset| {
-            Some((inside(row, row_offset, shift.0, n_rows)?, inside(col, col_offset, shift.1, n_cols)?))
+            Some((
+                inside(row, row_offset, shift.0, n_rows)?,
+                inside(col, col_offset, shift.1, n_cols)?,
+            ))
         })
     })
 }

@@ -1,0 +1,176 @@
+//! From a reduction to all results of a temperature, and the same data under the other profile's choices.
+
+use halotau::analysis::{Analysis, Estimate};
+use halotau::map;
+use halotau::recipe::{Profile, Recipe};
+use halotau::series::Warning;
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Context, Unit};
+use crate::error::Result;
+use crate::reduce::Reduced;
+
+/// Analyzes a reduction with the choices of a recipe.
+///
+/// # Errors
+///
+/// Rings that the reduction does not hold, a single scan, damaged files.
+pub fn analyze(reduced: &Reduced, recipe: &Recipe, context: &Context<'_>) -> Result<Analysis> {
+    let reduction = &reduced.reduction;
+    let n_positions = (reduction.n_rows() * reduction.n_cols()) as u64;
+    context.stage(format!("analyze {}", reduction.name), n_positions, Unit::Positions);
+    let analysis = context.install(|| {
+        let done = |n| {
+            context.advance(n);
+            true
+        };
+        Ok(map::analyze(reduction, recipe, &reduced.loader(), &done)?)
+    })?;
+    context.stage_done();
+    Ok(with_warnings(analysis, reduced))
+}
+
+fn with_warnings(mut analysis: Analysis, reduced: &Reduced) -> Analysis {
+    let mut warnings = reduced.warnings.clone();
+    warnings.extend(halo_warning(reduced, &analysis.recipe));
+    if analysis.n_ring_pixels < 50 {
+        warnings.push(Warning::new(
+            "W062",
+            format!(
+                "The correlated ring holds only {} pixels: a wider dynamics.q_range_per_nm lowers the scatter of tau.",
+                analysis.n_ring_pixels
+            ),
+        ));
+    }
+    if let (Some(baseline), false) = (analysis.distant_baseline, analysis.flattening.is_some())
+        && baseline - 1.0 > 0.02 * analysis.summary.contrast_mean.value.max(0.05)
+    {
+        warnings.push(Warning::new(
+            "W043",
+            format!(
+                "Static structure along the ring (beam stop, center, gain) adds {:.3} to g at every lag, which lengthens tau. \
+                 Flattening removes it: dynamics.normalization = \"flattened\".",
+                baseline - 1.0
+            ),
+        ));
+    }
+    warnings.append(&mut analysis.warnings);
+    analysis.warnings = warnings;
+    analysis
+}
+
+/// Whether the halo is where the ring was put: a slip in the q scale is the commonest mistake.
+fn halo_warning(reduced: &Reduced, recipe: &Recipe) -> Option<Warning> {
+    let reduction = &reduced.reduction;
+    let profile: Vec<f64> = (0..reduction.q_bins.len())
+        .map(|bin| {
+            let sum: f64 = reduction.q_sums.slice(halotau::ndarray::s![.., .., bin]).sum();
+            sum / reduction.q_pixels[bin].max(1) as f64
+        })
+        .collect();
+    // The direct beam or its stop's edge lies at small q; the halo is the highest local maximum beyond.
+    let peak = (2..profile.len().saturating_sub(2))
+        .filter(|&bin| reduction.q_pixels[bin] > 20 && profile[bin] >= profile[bin - 1] && profile[bin] > profile[bin + 1])
+        .filter(|&bin| profile[bin] > 1.05 * profile[bin - 2].min(profile[bin + 2]))
+        .max_by(|&a, &b| profile[a].total_cmp(&profile[b]))?;
+    let range = reduction.q_bins[peak];
+    let peak_per_nm = (range.min_per_nm + range.max_per_nm) / 2.0;
+    let band = recipe.dynamics.q_range_per_nm.union(&recipe.structure.q_range_per_nm);
+    (!band.contains(peak_per_nm)).then(|| {
+        Warning::new(
+            "W063",
+            format!(
+                "The brightest halo of the mean pattern is at {peak_per_nm:.2} 1/nm, outside the analyzed {:.2}-{:.2} 1/nm: \
+                 check pattern.q_step_per_nm, the center and the mask.",
+                band.min_per_nm, band.max_per_nm
+            ),
+        )
+    })
+}
+
+/// One temperature under the choices of both profiles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Temperature.
+    pub temperature_k: f64,
+    /// With the choices of the paper.
+    pub paper: ProfileNumbers,
+    /// With the recommended choices.
+    pub recommended: ProfileNumbers,
+}
+
+/// The numbers of one profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProfileNumbers {
+    /// Median tau, seconds.
+    pub tau_median_s: Estimate,
+    /// Average of tau that the profile uses for the Arrhenius fit, seconds.
+    pub tau_average_s: Estimate,
+    /// tau of the position-averaged curve, seconds.
+    pub tau_ensemble_s: Estimate,
+    /// Standard deviation of ln tau over positions.
+    pub ln_tau_sd: f64,
+    /// Share of valid positions whose tau is only a lower limit.
+    pub censored_share: f64,
+    /// Mean V.
+    pub fluctuation_mean: Estimate,
+    /// Spearman's rho of tau and V.
+    pub spearman: f64,
+    /// Positions in it.
+    pub n: usize,
+}
+
+impl ProfileNumbers {
+    fn of(analysis: &Analysis) -> Self {
+        let summary = &analysis.summary;
+        Self {
+            tau_median_s: summary.tau_median_s,
+            tau_average_s: summary.tau_s(analysis.recipe.arrhenius.average),
+            tau_ensemble_s: summary.tau_ensemble_s,
+            ln_tau_sd: summary.ln_tau_sd,
+            censored_share: summary.n_censored as f64 / summary.n_valid.max(1) as f64,
+            fluctuation_mean: summary.fluctuation_mean,
+            spearman: analysis.relation.spearman,
+            n: analysis.relation.n,
+        }
+    }
+}
+
+/// Analyzes the same reduction with the choices of both profiles; `analysis` is used where it already has them.
+///
+/// # Errors
+///
+/// As [`analyze`].
+pub fn compare(reduced: &Reduced, analysis: &Analysis, context: &Context<'_>) -> Result<Comparison> {
+    let numbers = |profile| -> Result<ProfileNumbers> {
+        let recipe = with_choices(&analysis.recipe, profile, reduced);
+        if same_choices(&recipe, &analysis.recipe) {
+            return Ok(ProfileNumbers::of(analysis));
+        }
+        Ok(ProfileNumbers::of(&analyze(reduced, &recipe, context)?))
+    };
+    Ok(Comparison {
+        temperature_k: analysis.temperature_k,
+        paper: numbers(Profile::Paper)?,
+        recommended: numbers(Profile::Recommended)?,
+    })
+}
+
+/// The recipe with a profile's choices; its ring only where the reduction holds it and the user's own ring is one of
+/// the profiles' rings.
+fn with_choices(recipe: &Recipe, profile: Profile, reduced: &Reduced) -> Recipe {
+    let mut other = recipe.clone();
+    other.apply(profile);
+    let own = recipe.dynamics.q_range_per_nm;
+    let of_a_profile = [Profile::Paper, Profile::Recommended]
+        .into_iter()
+        .any(|profile| Recipe::of(profile).dynamics.q_range_per_nm == own);
+    if !of_a_profile || reduced.reduction.annulus.ring(other.dynamics.q_range_per_nm).is_err() {
+        other.dynamics.q_range_per_nm = own;
+    }
+    other
+}
+
+fn same_choices(a: &Recipe, b: &Recipe) -> bool {
+    a.dynamics == b.dynamics && a.relaxation == b.relaxation && a.structure == b.structure && a.arrhenius == b.arrhenius
+}

@@ -1,0 +1,215 @@
+//! From a data block of the recipe to a source and everything that must be known before the pass.
+//!
+//! What the recipe states wins over what the file states. A sample of frames is read where the center is not given.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use halotau::Error as CoreError;
+use halotau::axes::TimeAxis;
+use halotau::calibrate::center::{self, Center};
+use halotau::calibrate::{Calibration, CenterOrigin, mask};
+use halotau::ndarray::Array2;
+use halotau::recipe::{DataBlock, Recipe, Region};
+use halotau::reduce::{ReducePlan, ReduceSettings};
+use halotau::series::{FrameBlock, FrameRun, Sample, SeriesHeader, Stated, Warning};
+use halotau::with_samples;
+use halotau_io::{BoxedSource, OpenRequest};
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::recipe_file::Loaded;
+
+/// Frames of the sample from which the center is found: enough to average speckle out, few enough to read in seconds.
+const SAMPLE_FRAMES: usize = 600;
+
+/// Bytes of the sample at most; large patterns need fewer frames, because each holds more speckles.
+const SAMPLE_BYTES: usize = 256 << 20;
+
+/// A series that is open, with all that the pass needs.
+pub struct Prepared {
+    /// Delivers the frames.
+    pub source: BoxedSource,
+    /// The file's header with the recipe's statements in place.
+    pub header: SeriesHeader,
+    /// The plan of the pass.
+    pub plan: ReducePlan,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+/// Opens one data block and plans its pass.
+///
+/// # Errors
+///
+/// What is wrong with the file, or between the recipe and the file.
+pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Result<Prepared> {
+    let recipe = &loaded.recipe;
+    let source = halotau_io::open(&OpenRequest::from_block(block, &loaded.folder))?;
+    let header = merged_header(source.header(), recipe, block);
+    let (time, mut warnings) = TimeAxis::of(&header, recipe.time.basis)?;
+    let shape = header.shape;
+    let pattern = &recipe.pattern;
+    let native = (shape.pattern_rows, shape.pattern_cols);
+    let read = |file: &Option<PathBuf>| file.as_deref().map(|file| read_pattern(&loaded.folder, file)).transpose();
+    let mask_file = read(&pattern.mask_file)?.map(|values| values.mapv(|value| value != 0.0));
+    let pixel_valid = mask::pixel_valid(native, mask_file.as_ref(), pattern.crop, &pattern.mask)?;
+    let q_step_per_nm = required(&header.q_step_per_nm, "pattern.q_step_per_nm", &header.name)?;
+    let region = recipe.scan.region.unwrap_or(Region { rows: [0, shape.n_rows], cols: [0, shape.n_cols] });
+    let ellipse = pattern.ellipse.unwrap_or_default();
+    let descan = pattern.descan.unwrap_or_default();
+    let dark = read(&pattern.dark_file)?;
+    let gain = read(&pattern.gain_file)?;
+    let mut calibration = Calibration {
+        center_row: (native.0 as f64 - 1.0) / 2.0,
+        center_col: (native.1 as f64 - 1.0) / 2.0,
+        center_error: 0.0,
+        center_origin: CenterOrigin::Given,
+        descan,
+        ellipse,
+        q_step_per_nm,
+        pixel_valid,
+    };
+    if let Some([row, col]) = pattern.center {
+        (calibration.center_row, calibration.center_col) = (row, col);
+    } else {
+        let mut mean = context.install(|| sample_mean(&source, &calibration, region))?;
+        if let Some(dark) = &dark {
+            mean -= dark;
+        }
+        if let Some(gain) = &gain {
+            mean /= gain;
+        }
+        let Center { row, col, error } = center::find(&mean, &calibration.pixel_valid, ellipse)?;
+        (calibration.center_row, calibration.center_col, calibration.center_error) = (row, col, error);
+        calibration.center_origin = CenterOrigin::Halo;
+        // A tenth of a binned pixel changes V by a per cent.
+        if error > 0.3 * pattern.bin as f64 {
+            warnings.push(Warning::new(
+                "W061",
+                format!(
+                    "The center ({row:.2}, {col:.2}) was found only to ±{error:.2} native pixels; look at the figure of the \
+                     mean pattern, mask the beam stop, or give pattern.center."
+                ),
+            ));
+        }
+    }
+    let settings = ReduceSettings {
+        region,
+        bin: pattern.bin,
+        q_range: recipe.annulus_range(),
+        calibration,
+        dark,
+        gain,
+        time,
+        temperature_k: header.temperature_k.as_ref().map_or(f64::NAN, |stated| stated.value),
+        step_nm: header.step_nm.as_ref().map_or(f64::NAN, |stated| stated.value),
+    };
+    warnings.extend(header.warnings.iter().cloned());
+    let plan = ReducePlan::new(&header, settings)?;
+    Ok(Prepared { source, header, plan, warnings })
+}
+
+/// The header with what the recipe states instead of what the file does.
+pub fn merged_header(header: &SeriesHeader, recipe: &Recipe, block: &DataBlock) -> SeriesHeader {
+    let mut header = header.clone();
+    let replace = |stated: &mut Option<Stated>, given: Option<f64>| {
+        if let Some(value) = given {
+            *stated = Some(Stated::new(value, "recipe"));
+        }
+    };
+    replace(&mut header.temperature_k, block.temperature_k);
+    replace(&mut header.period_s, block.period_s);
+    replace(&mut header.total_s, block.total_s);
+    replace(&mut header.dwell_ms, block.dwell_ms);
+    replace(&mut header.step_nm, recipe.scan.step_nm);
+    replace(&mut header.q_step_per_nm, recipe.pattern.q_step_per_nm);
+    replace(&mut header.voltage_kv, recipe.microscope.voltage_kv);
+    replace(&mut header.convergence_mrad, recipe.microscope.convergence_mrad);
+    if let Some(times_s) = &block.times_s {
+        header.times_s = Some(times_s.clone());
+    }
+    header
+}
+
+/// The recipe of one series: what the file states is filled in where the recipe is silent.
+pub fn completed_recipe(recipe: &Recipe, header: &SeriesHeader) -> Recipe {
+    let mut recipe = recipe.clone();
+    let fill = |given: &mut Option<f64>, stated: &Option<Stated>| {
+        *given = given.or(stated.as_ref().map(|stated| stated.value));
+    };
+    fill(&mut recipe.microscope.voltage_kv, &header.voltage_kv);
+    fill(&mut recipe.microscope.convergence_mrad, &header.convergence_mrad);
+    fill(&mut recipe.scan.step_nm, &header.step_nm);
+    fill(&mut recipe.pattern.q_step_per_nm, &header.q_step_per_nm);
+    recipe
+}
+
+fn required(stated: &Option<Stated>, key: &str, name: &str) -> Result<f64, CoreError> {
+    stated.as_ref().map(|stated| stated.value).ok_or_else(|| CoreError::Setting {
+        key: key.to_owned(),
+        value: "not given".to_owned(),
+        problem: format!("{name} does not state it; add it to the recipe"),
+    })
+}
+
+fn read_pattern(folder: &Path, file: &Path) -> Result<Array2<f64>> {
+    Ok(halotau_io::read_pattern(&folder.join(file))?)
+}
+
+/// Mean over a sample of frames, each shifted to the common center.
+fn sample_mean(source: &BoxedSource, calibration: &Calibration, region: Region) -> Result<Array2<f64>> {
+    let header = source.header();
+    let shape = header.shape;
+    let frame_len = shape.frame_len();
+    let frame_bytes = frame_len * header.sample_type.n_bytes();
+    let n_frames = SAMPLE_FRAMES.min(SAMPLE_BYTES / frame_bytes.max(1)).max(1);
+    let n_cols = region.cols[1] - region.cols[0];
+    let n_rows = region.rows[1] - region.rows[0];
+    let n_times = shape.n_times.clamp(1, 4);
+    let n_sampled_rows = (n_frames / (n_times * n_cols)).clamp(1, n_rows);
+    let mut sums: BTreeMap<(i32, i32), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut block = FrameBlock::empty(header.sample_type);
+    for sample_time in 0..n_times {
+        for sample_row in 0..n_sampled_rows {
+            let row = region.rows[0] + sample_row * n_rows / n_sampled_rows;
+            let first_frame = row * shape.n_cols + region.cols[0];
+            let first_time = sample_time * shape.n_times / n_times;
+            let run = FrameRun { first_time, n_times: 1, first_frame, n_frames: n_cols.min(n_frames) };
+            source.read(&run, &mut block)?;
+            for frame in 0..run.n_frames {
+                let offset = calibration.center_offset(row, region.cols[0] + frame, shape.n_rows, shape.n_cols);
+                let shift = (offset.0.round() as i32, offset.1.round() as i32);
+                let (sum, n) = sums.entry(shift).or_insert_with(|| (vec![0.0; frame_len], vec![0.0; frame_len]));
+                with_samples!(&block.samples, samples => {
+                    for (at, sample) in samples[frame * frame_len..(frame + 1) * frame_len].iter().enumerate() {
+                        let value = sample.to_f64();
+                        if value.is_finite() {
+                            sum[at] += value;
+                            n[at] += 1.0;
+                        }
+                    }
+                });
+            }
+        }
+    }
+    Ok(Array2::from_shape_fn((shape.pattern_rows, shape.pattern_cols), |(row, col)| {
+        let (mut sum, mut n) = (0.0, 0.0);
+        for (&(shift_row, shift_col), (sums, ns)) in &sums {
+            let at = (row as i64 + i64::from(shift_row), col as i64 + i64::from(shift_col));
+            let inside = (0..shape.pattern_rows as i64).contains(&at.0) && (0..shape.pattern_cols as i64).contains(&at.1);
+            if inside && calibration.pixel_valid[[at.0 as usize, at.1 as usize]] {
+                let at = at.0 as usize * shape.pattern_cols + at.1 as usize;
+                sum += sums[at];
+                n += ns[at];
+            }
+        }
+        sum / n
+    }))
+}

@@ -1,0 +1,279 @@
+//! The one pass over the data of a temperature, into memory or into a folder.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use halotau::map::LoadShard;
+use halotau::recipe::{DataBlock, Recipe};
+use halotau::reduce::{CountType, ReducePlan, Reduction, Shard, ShardSums};
+use halotau::ring::RingSeries;
+use halotau::series::{SampleType, SeriesHeader, Warning};
+use halotau_io::{ReductionReader, ReductionWriter, RingLayout};
+use serde_json::{Value, json};
+
+use crate::context::{Context, Unit};
+use crate::error::{Error, Result};
+use crate::fingerprint;
+use crate::prepare::{Prepared, completed_recipe, prepare};
+use crate::recipe_file::Loaded;
+
+/// Name of the reduction inside a result folder.
+pub const REDUCTION: &str = "reduction.zarr";
+
+/// The reading buffer is at most this; larger reads are not faster.
+const MAX_BUFFER: u64 = 256 << 20;
+
+/// A reduction with its counts, wherever they are.
+#[derive(Debug)]
+pub struct Reduced {
+    /// All but the counts.
+    pub reduction: Reduction,
+    /// The recipe with what the file states filled in.
+    pub recipe: Recipe,
+    /// Fingerprint of the input.
+    pub fingerprint: String,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+    rings: Rings,
+}
+
+#[derive(Debug)]
+enum Rings {
+    Memory(Vec<RingSeries>),
+    Folder(ReductionReader),
+}
+
+impl Reduced {
+    /// Opens the reduction in a result folder, for another analysis.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or it is incomplete or damaged.
+    pub fn open(folder: &Path, recipe: &Recipe) -> Result<Self> {
+        let reader = ReductionReader::open(&folder.join(REDUCTION))?;
+        let reduction = reader.reduction()?;
+        let parameters = reader.parameters();
+        let text = |key: &str| parameters.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let header: Option<SeriesHeader> =
+            parameters.get("header").and_then(|header| serde_json::from_value(header.clone()).ok());
+        let recipe = header.map_or_else(|| recipe.clone(), |header| completed_recipe(recipe, &header));
+        Ok(Self {
+            reduction,
+            recipe,
+            fingerprint: text("fingerprint"),
+            warnings: Vec::new(),
+            rings: Rings::Folder(reader),
+        })
+    }
+
+    /// The counts of a shard.
+    ///
+    /// # Errors
+    ///
+    /// Where a file is damaged.
+    pub fn shard(&self, shard: &Shard) -> Result<Cow<'_, RingSeries>, halotau::Error> {
+        match &self.rings {
+            Rings::Memory(rings) => Ok(Cow::Borrowed(&rings[shard.index])),
+            Rings::Folder(reader) => Ok(Cow::Owned(reader.shard(shard)?)),
+        }
+    }
+
+    /// The counts, for [`halotau::map::analyze`].
+    pub fn loader(&self) -> Box<LoadShard<'_>> {
+        Box::new(|shard| self.shard(shard))
+    }
+}
+
+/// What a pass will take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryPlan {
+    /// Bytes of one shard while it is made.
+    pub shard_bytes: u64,
+    /// Bytes of the reading buffer.
+    pub buffer_bytes: u64,
+    /// Bytes of all counts on the annulus.
+    pub counts_bytes: u64,
+    /// Whether the counts stay in memory for the analysis.
+    pub in_memory: bool,
+}
+
+/// Plans the memory of a pass.
+///
+/// # Errors
+///
+/// [`Error::Memory`] where the limit is too small for one shard and one read.
+pub fn memory_plan(plan: &ReducePlan, header: &SeriesHeader, limit_bytes: u64) -> Result<MemoryPlan> {
+    let shard_bytes = plan.shard_bytes() as u64;
+    let smallest_read = plan.read_bytes(0) as u64;
+    // A read is held twice while it is decoded.
+    let needed_bytes = shard_bytes + 2 * smallest_read;
+    if needed_bytes > limit_bytes {
+        return Err(Error::Memory { what: format!("reducing {}", header.name), limit_bytes, needed_bytes });
+    }
+    let buffer_bytes = ((limit_bytes - shard_bytes) / 4).min(MAX_BUFFER);
+    let per_position = header.shape.n_times as u64 * plan.annulus().len() as u64 * plan.count_type().n_bytes() as u64;
+    let n_positions: u64 = plan.shards().iter().map(|shard| (shard.n_rows * shard.n_cols) as u64).sum();
+    let counts_bytes = n_positions * per_position;
+    let in_memory = needed_bytes + 2 * buffer_bytes + counts_bytes <= limit_bytes / 2;
+    Ok(MemoryPlan { shard_bytes, buffer_bytes, counts_bytes, in_memory })
+}
+
+/// Reduces one data block. With a folder, the reduction is kept there and an interrupted one is continued; without,
+/// the counts must fit in memory.
+///
+/// # Errors
+///
+/// What is wrong with the input, the recipe, or the output folder.
+pub fn reduce(loaded: &Loaded, block: &DataBlock, folder: Option<&Path>, context: &Context<'_>) -> Result<Reduced> {
+    let prepared = prepare(loaded, block, context)?;
+    let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
+    let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
+    let recipe = completed_recipe(&loaded.recipe, &prepared.header);
+    match folder {
+        Some(folder) => into_folder(prepared, memory, recipe, fingerprint, &folder.join(REDUCTION), context),
+        None => into_memory(prepared, memory, recipe, fingerprint, context),
+    }
+}
+
+/// The files of a data block.
+pub fn input_paths(loaded: &Loaded, block: &DataBlock) -> Vec<std::path::PathBuf> {
+    if block.files.is_empty() {
+        vec![loaded.folder.join(&block.path)]
+    } else {
+        block.files.iter().map(|file| loaded.folder.join(file)).collect()
+    }
+}
+
+fn into_memory(
+    prepared: Prepared,
+    memory: MemoryPlan,
+    recipe: Recipe,
+    fingerprint: String,
+    context: &Context<'_>,
+) -> Result<Reduced> {
+    if !memory.in_memory {
+        return Err(Error::Memory {
+            what: format!("keeping the counts of {} in memory (output.keep_reduction = true does without)", prepared.header.name),
+            limit_bytes: context.memory_limit(),
+            needed_bytes: 2 * (memory.counts_bytes + memory.shard_bytes + 2 * memory.buffer_bytes),
+        });
+    }
+    let mut rings = Vec::new();
+    let mut sums = Vec::new();
+    begin_stage(&prepared, context, 0);
+    for shard in prepared.plan.shards() {
+        let (ring, sum) = pass(&prepared, &shard, memory, context)?;
+        rings.push(ring);
+        sums.push(sum);
+    }
+    context.stage_done();
+    let reduction = prepared.plan.finish(&sums)?;
+    Ok(Reduced { reduction, recipe, fingerprint, warnings: prepared.warnings, rings: Rings::Memory(rings) })
+}
+
+fn into_folder(
+    prepared: Prepared,
+    memory: MemoryPlan,
+    recipe: Recipe,
+    fingerprint: String,
+    folder: &Path,
+    context: &Context<'_>,
+) -> Result<Reduced> {
+    let plan = &prepared.plan;
+    let (shard_rows, shard_cols) = plan.shard_shape();
+    let shards = plan.shards();
+    let layout = RingLayout {
+        n_rows: shards.last().map_or(0, |shard| shard.first_row + shard.n_rows),
+        n_cols: shards.last().map_or(0, |shard| shard.first_col + shard.n_cols),
+        n_times: prepared.header.shape.n_times,
+        n_pixels: plan.annulus().len(),
+        shard_rows,
+        shard_cols,
+        sample_type: match plan.count_type() {
+            CountType::U8 => SampleType::U8,
+            CountType::U16 => SampleType::U16,
+            CountType::U32 => SampleType::U32,
+            CountType::F32 => SampleType::F32,
+        },
+    };
+    let parameters = parameters(&prepared, &recipe, &fingerprint)?;
+    let writer = ReductionWriter::create(folder, &parameters, layout, context.restart)?;
+    if writer.n_done() > 0 && !writer.is_complete() {
+        context.note(format!("resuming: {} of {} shards are there", writer.n_done(), shards.len()));
+    }
+    if writer.is_complete() {
+        context.note(format!("{} is complete already and is used as it is", folder.display()));
+        drop(writer);
+        let reader = ReductionReader::open(folder)?;
+        let reduction = reader.reduction()?;
+        return Ok(Reduced { reduction, recipe, fingerprint, warnings: prepared.warnings, rings: Rings::Folder(reader) });
+    }
+    begin_stage(&prepared, context, writer.n_done());
+    let mut rings = Vec::new();
+    let mut sums: Vec<ShardSums> = Vec::new();
+    let keep = memory.in_memory && writer.n_done() == 0;
+    for shard in &shards {
+        if writer.done(shard.index) {
+            sums.push(writer.read_sums(shard.index)?);
+            continue;
+        }
+        let (ring, sum) = pass(&prepared, shard, memory, context)?;
+        writer.write_shard(shard, &ring, &sum)?;
+        sums.push(sum);
+        if keep {
+            rings.push(ring);
+        }
+    }
+    context.stage_done();
+    let Prepared { plan, warnings, .. } = prepared;
+    let reduction = plan.finish(&sums)?;
+    writer.finish(&reduction)?;
+    let rings = if keep { Rings::Memory(rings) } else { Rings::Folder(ReductionReader::open(folder)?) };
+    Ok(Reduced { reduction, recipe, fingerprint, warnings, rings })
+}
+
+fn pass(prepared: &Prepared, shard: &Shard, memory: MemoryPlan, context: &Context<'_>) -> Result<(RingSeries, ShardSums)> {
+    let stop = AtomicBool::new(false);
+    context.install(|| {
+        let read = |bytes| {
+            context.advance(bytes);
+            !stop.load(Ordering::Relaxed)
+        };
+        let source = prepared.source.as_ref();
+        Ok(prepared.plan.reduce_shard(source, shard, memory.buffer_bytes as usize, &read)?)
+    })
+}
+
+fn begin_stage(prepared: &Prepared, context: &Context<'_>, n_done: usize) {
+    let shape = prepared.header.shape;
+    let frame_bytes = (shape.frame_len() * prepared.header.sample_type.n_bytes() * shape.n_times) as u64;
+    let positions = prepared.plan.shards().iter().skip(n_done).map(|shard| {
+        let cols = if shard.n_cols == shape.n_cols { shape.n_cols } else { shard.n_cols };
+        (shard.n_rows * cols) as u64
+    });
+    context.stage(format!("reduce {}", prepared.header.name), positions.sum::<u64>() * frame_bytes, Unit::Bytes);
+}
+
+/// Everything that the reduction depends on, for resuming and for provenance.
+fn parameters(prepared: &Prepared, recipe: &Recipe, fingerprint: &str) -> Result<Value> {
+    let plan = &prepared.plan;
+    let calibration = plan.calibration();
+    let bytes: Vec<u8> = calibration.pixel_valid.iter().map(|&valid| u8::from(valid)).collect();
+    let of_pattern = |pattern: Option<&halotau::ndarray::Array2<f64>>| {
+        pattern.map(|pattern| {
+            let bytes: Vec<u8> = pattern.iter().flat_map(|value| value.to_le_bytes()).collect();
+            blake3::hash(&bytes).to_hex().to_string()
+        })
+    };
+    Ok(json!({
+        "fingerprint": fingerprint,
+        "header": prepared.header,
+        "region": plan.region(),
+        "pattern": { "bin": recipe.pattern.bin, "mask": blake3::hash(&bytes).to_hex().to_string(),
+                     "dark": of_pattern(plan.dark_pattern()), "gain": of_pattern(plan.gain_pattern()) },
+        "annulus_q_range_per_nm": plan.annulus().range,
+        "calibration": calibration,
+        "time_basis": recipe.time.basis,
+    }))
+}

@@ -1,0 +1,342 @@
+//! Every position of a scan, one after another: from counts on the annulus to all results of a temperature.
+//!
+//! The counts pass by shard by shard, at most three times: once for the mean pattern where curves are flattened, once
+//! for the baseline of distant positions, once for everything else. Threads share the positions of a shard; what is
+//! summed over positions is summed in their order, so results are the same bits for any number of threads.
+
+mod geometry;
+mod position;
+mod summary;
+
+use std::borrow::Cow;
+
+use ndarray::{Array2, Array3, s};
+use rayon::prelude::*;
+
+use crate::analysis::Analysis;
+use crate::correlate::{
+    DistantPairs, FlattenSums, Flattening, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization, TwoTime,
+    TwoTimeKept,
+};
+use crate::error::{Error, Result};
+use crate::recipe::Recipe;
+use crate::reduce::{Reduction, Shard, shards};
+use crate::ring::RingSeries;
+use crate::series::{Position, Warning};
+
+use geometry::{Geometries, Geometry};
+use position::{PositionResult, PositionTask};
+
+/// Positions whose intermediate results are in memory at once; a constant, so that sums do not depend on the machine.
+const POSITIONS_AT_ONCE: usize = 64;
+
+/// Positions that enter the baseline of distant pairs at most.
+const MAX_DISTANT_POSITIONS: usize = 2_000;
+
+/// The counts of a shard, from memory or from a file.
+pub type LoadShard<'a> = dyn Fn(&Shard) -> Result<Cow<'a, RingSeries>> + Sync + 'a;
+
+/// Analyzes one temperature: correlation, relaxation, azimuthal variance, and their relation.
+///
+/// `load` delivers the counts of a shard, and is called up to four times for each. `done` is called with the number of
+/// positions that were finished; it may return `false` to stop.
+///
+/// # Errors
+///
+/// [`Error::RingOutside`] and [`Error::EmptyRing`] for rings that the reduction does not hold;
+/// [`Error::TooFewTimes`] for a single scan; [`Error::PositionOutside`]; what `load` returns;
+/// [`Error::Stopped`] where `done` said so.
+pub fn analyze(
+    reduction: &Reduction,
+    recipe: &Recipe,
+    load: &LoadShard<'_>,
+    done: &(dyn Fn(u64) -> bool + Sync),
+) -> Result<Analysis> {
+    let (n_rows, n_cols) = (reduction.n_rows(), reduction.n_cols());
+    let n_times = reduction.time.len();
+    if n_times < 2 {
+        return Err(Error::TooFewTimes {
+            what: "a correlation",
+            n_times,
+            needed: 2,
+        });
+    }
+    for &position in &recipe.dynamics.two_time_positions {
+        if position.row >= n_rows || position.col >= n_cols {
+            return Err(Error::PositionOutside {
+                position,
+                n_rows,
+                n_cols,
+            });
+        }
+    }
+    if let Some(&time) = recipe.time.exclude.iter().find(|&&time| time >= n_times) {
+        return Err(Error::Setting {
+            key: "time.exclude".to_owned(),
+            value: time.to_string(),
+            problem: format!("there are {n_times} scans, numbered from 0"),
+        });
+    }
+    let run = Run {
+        reduction,
+        recipe,
+        geometries: Geometries::new(reduction, recipe)?,
+        load,
+        done,
+    };
+    run.analyze()
+}
+
+struct Run<'a, 'rings> {
+    reduction: &'a Reduction,
+    recipe: &'a Recipe,
+    geometries: Geometries,
+    load: &'a LoadShard<'rings>,
+    done: &'a (dyn Fn(u64) -> bool + Sync),
+}
+
+impl Run<'_, '_> {
+    fn analyze(&self) -> Result<Analysis> {
+        let (n_rows, n_cols) = (self.reduction.n_rows(), self.reduction.n_cols());
+        let mut warnings = Vec::new();
+        let (flattening, flatten) = self.flatten(&mut warnings)?;
+        let distant_baseline = self.distant_baseline(flatten.as_deref())?;
+        if self.recipe.relaxation.baseline == crate::relax::Baseline::DistantPairs
+            && distant_baseline.is_none()
+        {
+            warnings.push(Warning::new(
+                "W041",
+                "No two positions are farther apart than two probe widths, so the baseline of g could not be measured; 1 is used.",
+            ));
+        }
+        let task = PositionTask::new(
+            self.reduction,
+            self.recipe,
+            flatten.as_deref(),
+            distant_baseline,
+        );
+
+        let keep_all = self.recipe.dynamics.two_time == TwoTimeKept::All;
+        let n_times = self.reduction.time.len();
+        let mut all =
+            keep_all.then(|| Array3::from_elem((n_rows * n_cols, n_times, n_times), f64::NAN));
+        let mut mean = Array2::<f64>::zeros((n_times, n_times));
+        let mut n_mean = 0_usize;
+        let mut results: Vec<Option<PositionResult>> = vec![None; n_rows * n_cols];
+        for shard in self.shards() {
+            let rings = (self.load)(&shard)?;
+            let positions = positions_of(&shard);
+            for chunk in positions.chunks(POSITIONS_AT_ONCE) {
+                let made: Vec<(PositionResult, Array2<f64>)> = chunk
+                    .par_iter()
+                    .map(|&at| {
+                        task.analyze(&rings, at, self.geometries.at(&self.place(&rings, at)))
+                    })
+                    .collect();
+                for (&at, (result, two_time)) in chunk.iter().zip(made) {
+                    let index = (rings.first_row + at.row) * n_cols + rings.first_col + at.col;
+                    if result.enters_ensemble() && two_time.iter().all(|value| value.is_finite()) {
+                        mean += &two_time;
+                        n_mean += 1;
+                    }
+                    if let Some(all) = &mut all {
+                        all.slice_mut(s![index, .., ..]).assign(&two_time);
+                    }
+                    results[index] = Some(result);
+                }
+                if !(self.done)(chunk.len() as u64) {
+                    return Err(Error::Stopped);
+                }
+            }
+        }
+        let results: Vec<PositionResult> = results.into_iter().flatten().collect();
+        let region_mean = TwoTime {
+            position: None,
+            values: mean / n_mean as f64,
+        };
+        let mut analysis = summary::assemble(self.reduction, self.recipe, &task, results, warnings);
+        analysis.flattening = flattening;
+        analysis.distant_baseline = distant_baseline;
+        analysis.two_time_all = all;
+        analysis.two_time = vec![region_mean];
+        let mut kept: Vec<Position> = self.recipe.dynamics.two_time_positions.clone();
+        kept.extend(analysis.examples.into_iter().flatten());
+        kept.sort_unstable();
+        kept.dedup();
+        self.keep_two_time(&task, &kept, &mut analysis)?;
+        Ok(analysis)
+    }
+
+    fn shards(&self) -> Vec<Shard> {
+        let reduction = self.reduction;
+        shards(
+            reduction.n_rows(),
+            reduction.n_cols(),
+            reduction.shard_rows,
+            reduction.shard_cols,
+        )
+    }
+
+    /// The position of a block in the region.
+    fn place(&self, rings: &RingSeries, at: Position) -> Position {
+        Position {
+            row: rings.first_row + at.row,
+            col: rings.first_col + at.col,
+        }
+    }
+
+    fn geometry(&self, rings: &RingSeries, at: Position) -> &Geometry {
+        self.geometries.at(&self.place(rings, at))
+    }
+
+    /// The mean pattern to divide by, on the annulus.
+    fn flatten(
+        &self,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Option<Flattening>, Option<Vec<f64>>)> {
+        let dynamics = &self.recipe.dynamics;
+        if dynamics.normalization != Normalization::Flattened {
+            return Ok((None, None));
+        }
+        let annulus = &self.reduction.annulus;
+        let mut sums = FlattenSums::new(annulus.len());
+        for shard in self.shards() {
+            let rings = (self.load)(&shard)?;
+            for chunk in positions_of(&shard).chunks(POSITIONS_AT_ONCE) {
+                let parts: Vec<FlattenSums> = chunk
+                    .par_iter()
+                    .map(|&at| {
+                        let geometry = self.geometry(&rings, at);
+                        let mut part = FlattenSums::new(annulus.len());
+                        let ring = geometry::counts(&rings, at, &geometry.ring, annulus, None);
+                        part.add_position(
+                            ring.view(),
+                            &geometry.ring,
+                            &self.valid_times(&rings, at),
+                        );
+                        part
+                    })
+                    .collect();
+                parts.iter().for_each(|part| sums.add(part));
+            }
+        }
+        let n_areas = self.n_areas();
+        let flattening = match dynamics.flattening {
+            Flattening::Auto if n_areas >= MIN_AREAS_FOR_PIXEL_FLATTENING => Flattening::Pixel,
+            Flattening::Auto => Flattening::Radial,
+            chosen => chosen,
+        };
+        if flattening == Flattening::Pixel && n_areas < MIN_AREAS_FOR_PIXEL_FLATTENING {
+            warnings.push(Warning::new(
+                "W042",
+                format!(
+                    "The mean pattern of each pixel rests on about {n_areas:.0} independent probe areas; below 300 it \
+                     removes some of the speckle and shortens tau by a few per cent. Flattening by the radial profile avoids this."
+                ),
+            ));
+        }
+        let pattern = match flattening {
+            Flattening::Pixel => sums.per_pixel(),
+            _ => sums.radial(
+                &annulus.q_per_nm,
+                dynamics.q_range_per_nm.min_per_nm,
+                annulus.q_step_per_nm(&self.reduction.calibration),
+            ),
+        };
+        Ok((Some(flattening), Some(pattern)))
+    }
+
+    fn distant_baseline(&self, flatten: Option<&[f64]>) -> Result<Option<f64>> {
+        // Positions whose rings are of different pixels cannot be multiplied pixel by pixel.
+        if !self.geometries.is_common()
+            || self.recipe.dynamics.normalization == Normalization::PerPixel
+        {
+            return Ok(None);
+        }
+        let n_cols = self.reduction.n_cols();
+        let stride = (self.reduction.n_rows() * n_cols).div_ceil(MAX_DISTANT_POSITIONS);
+        let mut pairs = DistantPairs::new(2.0 * self.probe_steps());
+        for shard in self.shards() {
+            let rings = (self.load)(&shard)?;
+            let chosen: Vec<(Position, Position)> = positions_of(&shard)
+                .into_iter()
+                .map(|at| (at, self.place(&rings, at)))
+                .filter(|(_, place)| (place.row * n_cols + place.col) % stride == 0)
+                .collect();
+            let means: Vec<Vec<f64>> = chosen
+                .par_iter()
+                .map(|&(at, _)| {
+                    let geometry = self.geometry(&rings, at);
+                    let ring = geometry::counts(
+                        &rings,
+                        at,
+                        &geometry.ring,
+                        &self.reduction.annulus,
+                        flatten,
+                    );
+                    DistantPairs::position_mean(ring.view(), &self.valid_times(&rings, at))
+                })
+                .collect();
+            for ((_, place), mean) in chosen.into_iter().zip(means) {
+                pairs.add(place.row, place.col, mean);
+            }
+        }
+        Ok(pairs.baseline())
+    }
+
+    /// Probe width in scan steps; 1 where nothing is known: neighbors share speckle at most.
+    fn probe_steps(&self) -> f64 {
+        let width = self.recipe.probe_fwhm_nm() / self.reduction.step_nm;
+        if width.is_finite() { width } else { 1.0 }
+    }
+
+    /// Independent probe areas in the region: at most one a position.
+    fn n_areas(&self) -> f64 {
+        let n_positions = (self.reduction.n_rows() * self.reduction.n_cols()) as f64;
+        let width = self.probe_steps().max(1.0);
+        n_positions / (width * width)
+    }
+
+    fn valid_times(&self, rings: &RingSeries, at: Position) -> Vec<bool> {
+        position::valid_times(rings, at, &self.recipe.time.exclude)
+    }
+
+    fn keep_two_time(
+        &self,
+        task: &PositionTask<'_>,
+        kept: &[Position],
+        analysis: &mut Analysis,
+    ) -> Result<()> {
+        for shard in self.shards() {
+            let inside = |position: &&Position| {
+                (shard.first_row..shard.first_row + shard.n_rows).contains(&position.row)
+                    && (shard.first_col..shard.first_col + shard.n_cols).contains(&position.col)
+            };
+            let wanted: Vec<&Position> = kept.iter().filter(inside).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let rings = (self.load)(&shard)?;
+            for &&place in &wanted {
+                let at = Position {
+                    row: place.row - rings.first_row,
+                    col: place.col - rings.first_col,
+                };
+                let values = task.two_time(&rings, at, self.geometry(&rings, at));
+                analysis.two_time.push(TwoTime {
+                    position: Some(place),
+                    values,
+                });
+            }
+        }
+        analysis.two_time[1..].sort_by_key(|two_time| two_time.position);
+        Ok(())
+    }
+}
+
+/// The positions of a shard, counted in the shard, row by row.
+fn positions_of(shard: &Shard) -> Vec<Position> {
+    (0..shard.n_rows)
+        .flat_map(|row| (0..shard.n_cols).map(move |col| Position { row, col }))
+        .collect()
+}

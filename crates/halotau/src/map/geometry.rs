@@ -1,0 +1,169 @@
+//! Which annulus pixels are the ring and the band at a position, and in which sector each lies.
+//!
+//! Patterns are shifted by whole native pixels; the remainder moves the center of a position by up to half a pixel,
+//! and with it the pixels that belong to a ring. Nothing is interpolated. Without descan all positions share one geometry.
+
+use std::collections::BTreeMap;
+
+use ndarray::Array2;
+
+use crate::axes::QRange;
+use crate::error::Result;
+use crate::fluctuate::BandGeometry;
+use crate::recipe::Recipe;
+use crate::reduce::Reduction;
+use crate::ring::{Annulus, RingSeries};
+use crate::series::Position;
+
+/// Pixels of one position.
+#[derive(Debug)]
+pub(super) struct Geometry {
+    /// Annulus index of each pixel of the ring that is correlated.
+    pub(super) ring: Vec<usize>,
+    /// Its folded sector.
+    pub(super) ring_sector: Vec<usize>,
+    /// The band of the variance.
+    pub(super) band: BandGeometry,
+}
+
+/// The geometry of every position.
+#[derive(Debug)]
+pub(super) struct Geometries {
+    distinct: Vec<Geometry>,
+    /// Index into `distinct`, `[row, col]`.
+    of: Array2<usize>,
+}
+
+impl Geometries {
+    pub(super) fn new(reduction: &Reduction, recipe: &Recipe) -> Result<Self> {
+        let annulus = &reduction.annulus;
+        // Said once for the common center, with the ranges that are there.
+        annulus.ring(recipe.dynamics.q_range_per_nm)?;
+        annulus.ring(recipe.structure.q_range_per_nm)?;
+        let mut distinct = Vec::new();
+        let mut known: BTreeMap<(u64, u64, i32, i32), usize> = BTreeMap::new();
+        let of = Array2::from_shape_fn((reduction.n_rows(), reduction.n_cols()), |(row, col)| {
+            let remainder = reduction.center_remainder(row, col);
+            let shift = (
+                reduction.shift_row[[row, col]],
+                reduction.shift_col[[row, col]],
+            );
+            let key = (
+                remainder.0.to_bits(),
+                remainder.1.to_bits(),
+                shift.0,
+                shift.1,
+            );
+            *known.entry(key).or_insert_with(|| {
+                let valid = annulus.valid_at(&reduction.calibration.pixel_valid, shift);
+                distinct.push(Geometry::new(reduction, recipe, remainder, &valid));
+                distinct.len() - 1
+            })
+        });
+        Ok(Self { distinct, of })
+    }
+
+    pub(super) fn at(&self, position: &Position) -> &Geometry {
+        &self.distinct[self.of[[position.row, position.col]]]
+    }
+
+    /// Whether all positions share one geometry.
+    pub(super) fn is_common(&self) -> bool {
+        self.distinct.len() == 1
+    }
+}
+
+impl Geometry {
+    fn new(reduction: &Reduction, recipe: &Recipe, remainder: (f64, f64), valid: &[bool]) -> Self {
+        let annulus = &reduction.annulus;
+        let (q, azimuth) = annulus.polar_at(&reduction.calibration, remainder);
+        let n_sectors = recipe.interval.sectors.max(1);
+        let inside = |range: QRange| -> Vec<usize> {
+            (0..annulus.len())
+                .filter(|&pixel| valid[pixel] && range.contains(q[pixel]))
+                .collect()
+        };
+        let sectors = |pixels: &[usize]| {
+            pixels
+                .iter()
+                .map(|&pixel| folded_sector(azimuth[pixel], n_sectors))
+                .collect()
+        };
+        let ring = inside(recipe.dynamics.q_range_per_nm);
+        let range = recipe.structure.q_range_per_nm;
+        let pixels = inside(range);
+        let width = annulus.q_step_per_nm(&reduction.calibration);
+        let rings: Vec<usize> = pixels
+            .iter()
+            .map(|&pixel| ((q[pixel] - range.min_per_nm) / width) as usize)
+            .collect();
+        Self {
+            ring_sector: sectors(&ring),
+            ring,
+            band: BandGeometry {
+                n_rings: rings.iter().max().map_or(0, |&last| last + 1),
+                ring: rings,
+                sector: sectors(&pixels),
+                coverage: pixels
+                    .iter()
+                    .map(|&pixel| annulus.coverage[pixel])
+                    .collect(),
+                n_sectors,
+                pixels,
+            },
+        }
+    }
+}
+
+/// Sector of an azimuth folded into `[0, π)`: opposite directions share one.
+fn folded_sector(azimuth_rad: f64, n_sectors: usize) -> usize {
+    let folded = azimuth_rad.rem_euclid(std::f64::consts::PI) / std::f64::consts::PI;
+    ((folded * n_sectors as f64) as usize).min(n_sectors - 1)
+}
+
+/// Counts of a position on some annulus pixels, divided by their coverage and by a mean pattern, `[time, pixel]`.
+pub(super) fn counts(
+    rings: &RingSeries,
+    at: Position,
+    pixels: &[usize],
+    annulus: &Annulus,
+    flatten: Option<&[f64]>,
+) -> Array2<f64> {
+    let mut counts = rings.position(at.row, at.col, pixels);
+    let whole = pixels.iter().all(|&pixel| annulus.coverage[pixel] == 1.0);
+    if whole && flatten.is_none() {
+        return counts;
+    }
+    let factor: Vec<f64> = pixels
+        .iter()
+        .map(|&pixel| {
+            1.0 / (annulus.coverage[pixel] * flatten.map_or(1.0, |flatten| flatten[pixel]))
+        })
+        .collect();
+    for mut scan in counts.rows_mut() {
+        scan.iter_mut()
+            .zip(&factor)
+            .for_each(|(count, factor)| *count *= factor);
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f64::consts::PI;
+
+    #[test]
+    fn opposite_directions_share_a_sector() {
+        for step in 0..24 {
+            let azimuth = -PI + (f64::from(step) + 0.5) * PI / 12.0;
+            let opposite = if azimuth > 0.0 {
+                azimuth - PI
+            } else {
+                azimuth + PI
+            };
+            assert_eq!(folded_sector(azimuth, 6), folded_sector(opposite, 6));
+        }
+        assert_eq!(folded_sector(PI, 6), 0);
+    }
+}

@@ -1,0 +1,476 @@
+//! All results of one position.
+
+use ndarray::Array2;
+
+use super::geometry::{self, Geometry};
+use crate::correlate::{Normalization, SectorCurves, n_pairs, sector_curves};
+use crate::fluctuate::{Fluctuation, Grouping, fluctuation};
+use crate::quality::Quality;
+use crate::recipe::Recipe;
+use crate::reduce::Reduction;
+use crate::relax::{
+    Baseline, BaselineMode, FiniteWindow, FitOutcome, KwwFit, KwwProblem, fit, fit_from,
+    fitted_curve, lag_weights, n_lags_within, persistence,
+};
+use crate::ring::{MIN_RING_PIXELS, RingCounts, RingSeries};
+use crate::series::Position;
+use crate::statistics::{jackknife_error, student_quantile};
+
+/// Share of saturated samples above which a position is flagged.
+const MAX_SATURATED: f64 = 1e-3;
+
+/// Relative change of a position's total counts over the record above which it is flagged: thickness, contamination
+/// or beam, but not speckle, whose share of the total is far smaller.
+const MAX_DRIFT: f64 = 0.2;
+
+/// Probability that a good fit is called poor, over the three windows of lags that are looked at.
+const POOR_FIT_RISK: f64 = 1e-3;
+
+/// Probability that a flat curve is called a decay.
+const NO_DECAY_RISK: f64 = 0.05;
+
+/// What all positions share.
+#[derive(Debug)]
+pub(super) struct PositionTask<'a> {
+    reduction: &'a Reduction,
+    pub(super) recipe: &'a Recipe,
+    flatten: Option<&'a [f64]>,
+    baseline: BaselineMode,
+    pub(super) lag_s: Vec<f64>,
+    n_fit_lags: usize,
+    pub(super) tau_bounds_s: [f64; 2],
+}
+
+/// All results of one position.
+#[derive(Debug, Clone)]
+pub(super) struct PositionResult {
+    pub(super) g: Vec<f64>,
+    pub(super) g_error: Vec<f64>,
+    /// g without each sector.
+    pub(super) without: Vec<Vec<f64>>,
+    pub(super) n_pairs: Vec<usize>,
+    pub(super) fit: KwwFit,
+    pub(super) fits_without: Vec<KwwFit>,
+    pub(super) tau_interval_s: [f64; 2],
+    pub(super) ln_tau_error: f64,
+    pub(super) contrast_error: f64,
+    pub(super) stretch_error: f64,
+    pub(super) persistence: f64,
+    pub(super) residual: f64,
+    pub(super) fluctuation: Fluctuation,
+    pub(super) fluctuation_error: f64,
+    pub(super) quality: Quality,
+}
+
+impl PositionResult {
+    /// Whether the position's curve enters the mean over the region.
+    pub(super) fn enters_ensemble(&self) -> bool {
+        !self
+            .quality
+            .has(Quality(Quality::MASKED.0 | Quality::FEW_FRAMES.0))
+    }
+
+    /// Whether tau enters statistics.
+    pub(super) fn has_tau(&self) -> bool {
+        !self.quality.is_bad() && self.fit.tau_s.is_finite()
+    }
+}
+
+/// Scans that hold data at a position and are not excluded.
+pub(super) fn valid_times(rings: &RingSeries, at: Position, exclude: &[usize]) -> Vec<bool> {
+    let n_times = rings.dim().2;
+    (0..n_times)
+        .map(|time| rings.frame_valid[[at.row, at.col, time]] && !exclude.contains(&time))
+        .collect()
+}
+
+impl<'a> PositionTask<'a> {
+    pub(super) fn new(
+        reduction: &'a Reduction,
+        recipe: &'a Recipe,
+        flatten: Option<&'a [f64]>,
+        distant_baseline: Option<f64>,
+    ) -> Self {
+        let relaxation = &recipe.relaxation;
+        let lag_s = reduction.time.lags_s();
+        let (step_s, record_s) = (reduction.time.step_s(), reduction.time.record_s());
+        Self {
+            reduction,
+            recipe,
+            flatten,
+            baseline: match relaxation.baseline {
+                Baseline::One => BaselineMode::Given(1.0),
+                Baseline::Free => BaselineMode::Free,
+                Baseline::DistantPairs => BaselineMode::Given(distant_baseline.unwrap_or(1.0)),
+            },
+            n_fit_lags: n_lags_within(&lag_s, record_s, relaxation.lag_fraction),
+            tau_bounds_s: relaxation.tau_bounds_s(step_s, record_s),
+            lag_s,
+        }
+    }
+
+    /// G of one position, `[time_1, time_2]`.
+    pub(super) fn two_time(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        geometry: &Geometry,
+    ) -> Array2<f64> {
+        self.curves(rings, at, geometry).two_time
+    }
+
+    pub(super) fn analyze(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        geometry: &Geometry,
+    ) -> (PositionResult, Array2<f64>) {
+        let curves = self.curves(rings, at, geometry);
+        let valid = valid_times(rings, at, &self.recipe.time.exclude);
+        let band = geometry::counts(
+            rings,
+            at,
+            &geometry.band.pixels,
+            &self.reduction.annulus,
+            None,
+        );
+        let fluctuation = fluctuation(
+            band.view(),
+            &geometry.band,
+            &valid,
+            rings.is_integer(),
+            &self.recipe.structure,
+        );
+        let mut quality = self.data_quality(rings, at, geometry, &valid, &curves, &fluctuation);
+
+        let n_pairs = n_pairs(&curves.valid);
+        let weights = self.weights(&n_pairs);
+        let enough = !quality.has(Quality(Quality::FEW_FRAMES.0 | Quality::MASKED.0));
+        let whole = if enough {
+            fit(&self.problem(&curves.g, &weights))
+        } else {
+            not_tried()
+        };
+        let fits_without: Vec<KwwFit> = if enough {
+            curves
+                .without
+                .iter()
+                .map(|g| fit_from(&self.problem(g, &weights), &whole))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let open_above = whole.outcome == FitOutcome::TauAtUpperBound
+            || fits_without
+                .iter()
+                .any(|fit| fit.outcome == FitOutcome::TauAtUpperBound || !fit.tau_s.is_finite());
+        let (ln_tau_error, tau_interval_s) = self.tau_interval(&whole, &fits_without, open_above);
+        let error_of = |value: fn(&KwwFit) -> f64| {
+            let replicates: Vec<f64> = fits_without.iter().map(value).collect();
+            jackknife_error(&replicates)
+        };
+        let fitted = fitted_curve(&self.problem(&curves.g, &weights), &whole);
+        quality.0 |= self
+            .fit_quality(
+                &whole,
+                open_above,
+                &curves,
+                &fits_without,
+                &fitted,
+                &weights,
+            )
+            .0;
+        let n_lags = curves.g.len();
+        let g_error = (0..n_lags)
+            .map(|lag| {
+                let replicates: Vec<f64> = curves.without.iter().map(|g| g[lag]).collect();
+                jackknife_error(&replicates)
+            })
+            .collect();
+        let result = PositionResult {
+            g_error,
+            persistence: if enough {
+                persistence(&curves.g, whole.baseline)
+            } else {
+                f64::NAN
+            },
+            residual: root_mean_square(&curves.g, &fitted, &weights),
+            ln_tau_error,
+            tau_interval_s,
+            contrast_error: error_of(|fit| fit.contrast),
+            stretch_error: error_of(|fit| fit.stretch),
+            fluctuation_error: jackknife_error(&fluctuation.without),
+            n_pairs,
+            fit: whole,
+            fits_without,
+            fluctuation,
+            quality,
+            g: curves.g,
+            without: curves.without,
+        };
+        (result, curves.two_time)
+    }
+
+    /// The fit of a curve with the settings of the recipe.
+    pub(super) fn problem<'b>(&'b self, g: &'b [f64], weights: &'b [f64]) -> KwwProblem<'b> {
+        let recipe = self.recipe;
+        let time = &self.reduction.time;
+        let finite_window =
+            (recipe.dynamics.normalization == Normalization::PerPixel).then(|| FiniteWindow {
+                n_times: time.len(),
+                step_s: time.step_s(),
+            });
+        KwwProblem {
+            lag_s: &self.lag_s,
+            g,
+            weights,
+            exponent_factor: recipe.relaxation.exponent_factor,
+            stretch: recipe.relaxation.stretch,
+            baseline: self.baseline,
+            tau_bounds_s: self.tau_bounds_s,
+            finite_window,
+        }
+    }
+
+    /// Weights of the lags that are fitted; 0 for the others.
+    pub(super) fn weights(&self, n_pairs: &[usize]) -> Vec<f64> {
+        let mut weights = lag_weights(n_pairs, self.recipe.relaxation.weights);
+        weights
+            .iter_mut()
+            .skip(self.n_fit_lags)
+            .for_each(|weight| *weight = 0.0);
+        weights
+    }
+
+    fn curves(&self, rings: &RingSeries, at: Position, geometry: &Geometry) -> SectorCurves {
+        let ring = geometry::counts(
+            rings,
+            at,
+            &geometry.ring,
+            &self.reduction.annulus,
+            self.flatten,
+        );
+        let valid = valid_times(rings, at, &self.recipe.time.exclude);
+        let n_sectors = self.recipe.interval.sectors.max(1);
+        sector_curves(
+            ring.view(),
+            &geometry.ring_sector,
+            n_sectors,
+            &valid,
+            self.recipe.dynamics.normalization,
+        )
+    }
+
+    fn tau_interval(
+        &self,
+        whole: &KwwFit,
+        without: &[KwwFit],
+        open_above: bool,
+    ) -> (f64, [f64; 2]) {
+        if !whole.tau_s.is_finite() || without.len() < 2 {
+            return (f64::NAN, [f64::NAN; 2]);
+        }
+        let level = self.recipe.interval.level;
+        let quantile = student_quantile(0.5 + level / 2.0, without.len() - 1);
+        let logs: Vec<f64> = without.iter().map(|fit| libm::log(fit.tau_s)).collect();
+        let error = jackknife_error(&logs);
+        if !open_above {
+            let half = quantile * error;
+            let ln_tau = libm::log(whole.tau_s);
+            return (error, [libm::exp(ln_tau - half), libm::exp(ln_tau + half)]);
+        }
+        // Times beyond the bound have no spread, their rates do: the rate has an upper limit, tau a lower one.
+        let rates: Vec<f64> = without
+            .iter()
+            .map(|fit| {
+                if fit.tau_s.is_finite() {
+                    1.0 / fit.tau_s
+                } else {
+                    0.0
+                }
+            })
+            .collect();
+        let rate = 1.0 / whole.tau_s + quantile * jackknife_error(&rates);
+        (error, [1.0 / rate, f64::INFINITY])
+    }
+
+    fn data_quality(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        geometry: &Geometry,
+        valid: &[bool],
+        curves: &SectorCurves,
+        fluctuation: &Fluctuation,
+    ) -> Quality {
+        let mut quality = Quality::default();
+        let n_valid = curves.valid.iter().filter(|&&valid| valid).count();
+        quality.set_if(geometry.ring.len() < MIN_RING_PIXELS, Quality::MASKED);
+        quality.set_if(
+            n_valid < self.recipe.relaxation.min_times.max(2),
+            Quality::FEW_FRAMES,
+        );
+        quality.set_if(
+            valid
+                .iter()
+                .zip(&curves.valid)
+                .any(|(valid, counted)| valid != counted),
+            Quality::ZERO_INTENSITY,
+        );
+        let lost = (0..valid.len()).any(|time| !rings.frame_valid[[at.row, at.col, time]]);
+        quality.set_if(lost, Quality::PARTIAL_DATA);
+        let (broken, saturated) = self.broken_and_saturated(rings, at, geometry);
+        quality.set_if(broken > 0.0, Quality::NONFINITE_INPUT);
+        quality.set_if(saturated > MAX_SATURATED, Quality::SATURATED);
+        let raw = match self.recipe.structure.grouping {
+            Grouping::PerRing => fluctuation.raw_ring,
+            Grouping::Band => fluctuation.raw_band,
+        };
+        quality.set_if(fluctuation.counting < 0.5 * raw, Quality::LOW_COUNTS);
+        quality.set_if(self.drifts(rings, at, valid), Quality::DRIFT);
+        quality
+    }
+
+    /// Shares of the ring's samples that are NaN, and that are at the highest value of an unbinned integer type.
+    fn broken_and_saturated(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        geometry: &Geometry,
+    ) -> (f64, f64) {
+        let counts = rings.position(at.row, at.col, &geometry.ring);
+        let share = |hit: &dyn Fn(f64) -> bool| {
+            counts.iter().filter(|&&count| hit(count)).count() as f64 / counts.len().max(1) as f64
+        };
+        let highest = match rings.counts {
+            RingCounts::U8(_) => f64::from(u8::MAX),
+            RingCounts::U16(_) => f64::from(u16::MAX),
+            RingCounts::U32(_) | RingCounts::F32(_) => {
+                return (share(&|count| count.is_nan()), 0.0);
+            }
+        };
+        let unbinned = self.reduction.annulus.bin == 1;
+        (
+            0.0,
+            if unbinned {
+                share(&|count| count >= highest)
+            } else {
+                0.0
+            },
+        )
+    }
+
+    /// Whether the total counts of the position change between the first and the last quarter of the record.
+    fn drifts(&self, rings: &RingSeries, at: Position, valid: &[bool]) -> bool {
+        let (row, col) = (rings.first_row + at.row, rings.first_col + at.col);
+        let n = valid.len();
+        let mean = |times: std::ops::Range<usize>| {
+            let totals = times
+                .filter(|&time| valid[time])
+                .map(|time| self.reduction.virtual_image[[time, row, col]]);
+            let (sum, n) = totals
+                .filter(|total| total.is_finite())
+                .fold((0.0, 0.0), |(sum, n), total| (sum + total, n + 1.0));
+            sum / n
+        };
+        let quarter = n.div_ceil(4);
+        let (early, late) = (mean(0..quarter), mean(n - quarter..n));
+        2.0 * (late - early).abs() > MAX_DRIFT * (late + early)
+    }
+
+    fn fit_quality(
+        &self,
+        whole: &KwwFit,
+        open_above: bool,
+        curves: &SectorCurves,
+        without: &[KwwFit],
+        fitted: &[f64],
+        weights: &[f64],
+    ) -> Quality {
+        let mut quality = Quality::default();
+        let time = &self.reduction.time;
+        match whole.outcome {
+            FitOutcome::NotTried | FitOutcome::TooFewLags => quality.set(Quality::FEW_FRAMES),
+            FitOutcome::NotConverged => quality.set(Quality::FIT_NO_CONVERGE),
+            FitOutcome::NoContrast => quality.0 |= Quality::FIT_NO_CONVERGE.0 | Quality::NO_DECAY.0,
+            FitOutcome::Converged => {}
+            _ => quality.set(Quality::FIT_AT_BOUND),
+        }
+        if !whole.tau_s.is_finite() {
+            return quality;
+        }
+        quality.set_if(whole.tau_s < 2.0 * time.step_s(), Quality::TAU_LT_STEP);
+        quality.set_if(
+            open_above || whole.tau_s > time.record_s(),
+            Quality::TAU_GT_WINDOW,
+        );
+        // Above this the parameters share less than half of the digits of a double.
+        quality.set_if(whole.condition > 1e8, Quality::ILL_CONDITIONED);
+        if without.len() < 2 {
+            return quality;
+        }
+        // Three windows of fitted lags; sectors are independent, lags are not, so each mean is judged by its sectors.
+        let lags: Vec<usize> = (0..weights.len())
+            .filter(|&lag| weights[lag] > 0.0)
+            .collect();
+        let third = (lags.len() / 3).max(1);
+        let windows: Vec<&[usize]> = lags.chunks(third).take(3).collect();
+        let degrees = without.len() - 1;
+        let mean = |of: &dyn Fn(usize) -> f64, window: &[usize]| {
+            window.iter().map(|&lag| of(lag)).sum::<f64>() / window.len() as f64
+        };
+        let decay = |g: &[f64]| {
+            let short = &lags[..lags.len().min(3)];
+            mean(&|lag| g[lag], short)
+                - mean(&|lag| g[lag], &lags[lags.len() - third.min(lags.len())..])
+        };
+        let decays: Vec<f64> = curves.without.iter().map(|g| decay(g)).collect();
+        let flat = decay(&curves.g)
+            < student_quantile(1.0 - NO_DECAY_RISK, degrees) * jackknife_error(&decays);
+        quality.set_if(flat, Quality::NO_DECAY);
+        let limit = student_quantile(1.0 - POOR_FIT_RISK / 6.0, degrees);
+        let fitted_without: Vec<Vec<f64>> = curves
+            .without
+            .iter()
+            .zip(without)
+            .map(|(g, fit)| fitted_curve(&self.problem(g, weights), fit))
+            .collect();
+        let poor = windows.iter().any(|window| {
+            let misfit = mean(&|lag| curves.g[lag] - fitted[lag], window);
+            let replicates: Vec<f64> = curves
+                .without
+                .iter()
+                .zip(&fitted_without)
+                .map(|(g, fitted)| mean(&|lag| g[lag] - fitted[lag], window))
+                .collect();
+            misfit.abs() > limit * jackknife_error(&replicates)
+        });
+        quality.set_if(poor, Quality::POOR_FIT);
+        quality
+    }
+}
+
+/// What a position without enough data has instead of a fit.
+fn not_tried() -> KwwFit {
+    KwwFit {
+        tau_s: f64::NAN,
+        contrast: f64::NAN,
+        stretch: f64::NAN,
+        baseline: f64::NAN,
+        outcome: FitOutcome::NotTried,
+        cost: f64::NAN,
+        condition: f64::INFINITY,
+        iterations: 0,
+    }
+}
+
+fn root_mean_square(g: &[f64], fitted: &[f64], weights: &[f64]) -> f64 {
+    let (mut sum, mut n) = (0.0, 0.0);
+    for ((g, fitted), &weight) in g.iter().zip(fitted).zip(weights) {
+        if weight > 0.0 {
+            sum += (g - fitted) * (g - fitted);
+            n += 1.0;
+        }
+    }
+    (sum / n).sqrt()
+}

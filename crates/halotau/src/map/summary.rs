@@ -1,0 +1,454 @@
+//! A map in a few numbers, and all positions as maps.
+//!
+//! Statistics use positions that are not BAD. A tau that is only a lower limit enters with its estimate, at most
+//! [`CENSORED_AT_RECORDS`] records: in simulations times up to there are still told apart, beyond they are not.
+//! The number of such positions is printed beside every average; the median does not depend on where they are put.
+//!
+//! Errors of averages are the larger of two: the sector jackknife of the average (speckle noise, which positions
+//! under one probe share), and the spread over the square root of the number of independent probe areas.
+
+use ndarray::{Array2, Array3};
+
+use super::position::{PositionResult, PositionTask};
+use crate::analysis::{Analysis, Estimate, MapSummary};
+use crate::correlate::CorrelationCurves;
+use crate::fluctuate::FluctuationMap;
+use crate::quality::Quality;
+use crate::rank;
+use crate::recipe::Recipe;
+use crate::reduce::Reduction;
+use crate::relate::relate;
+use crate::relax::{KwwFit, RelaxationMap, fit, mean_relaxation_time_s};
+use crate::series::{Position, Warning};
+use crate::statistics::{jackknife_error, student_quantile};
+
+/// Relaxation times beyond this many records are not told apart; averages use this value for them.
+pub(super) const CENSORED_AT_RECORDS: f64 = 3.0;
+
+/// Puts the results of all positions, row by row, together.
+pub(super) fn assemble(
+    reduction: &Reduction,
+    recipe: &Recipe,
+    task: &PositionTask<'_>,
+    results: Vec<PositionResult>,
+    mut warnings: Vec<Warning>,
+) -> Analysis {
+    let shape = (reduction.n_rows(), reduction.n_cols());
+    let map = |value: &dyn Fn(&PositionResult) -> f64| {
+        Array2::from_shape_fn(shape, |(row, col)| value(&results[row * shape.1 + col]))
+    };
+    let factor = recipe.relaxation.exponent_factor;
+    let relaxation = RelaxationMap {
+        tau_s: map(&|result| result.fit.tau_s),
+        tau_lower_s: map(&|result| result.tau_interval_s[0]),
+        tau_upper_s: map(&|result| result.tau_interval_s[1]),
+        ln_tau_error: map(&|result| result.ln_tau_error),
+        contrast: map(&|result| result.fit.contrast),
+        contrast_error: map(&|result| result.contrast_error),
+        stretch: map(&|result| result.fit.stretch),
+        stretch_error: map(&|result| result.stretch_error),
+        baseline: map(&|result| result.fit.baseline),
+        mean_relaxation_time_s: map(&|result| {
+            mean_relaxation_time_s(result.fit.tau_s, result.fit.stretch, factor)
+        }),
+        persistence: map(&|result| result.persistence),
+        residual: map(&|result| result.residual),
+        outcome: Array2::from_shape_fn(shape, |(row, col)| {
+            results[row * shape.1 + col].fit.outcome
+        }),
+    };
+    let fluctuation = FluctuationMap {
+        values: map(&|result| result.fluctuation.value),
+        error: map(&|result| result.fluctuation_error),
+        raw_ring: map(&|result| result.fluctuation.raw_ring),
+        raw_band: map(&|result| result.fluctuation.raw_band),
+        counting: map(&|result| result.fluctuation.counting),
+        factorial: map(&|result| result.fluctuation.factorial),
+        two_frame: map(&|result| result.fluctuation.two_frame),
+        mean_counts: map(&|result| result.fluctuation.mean_counts),
+    };
+    let quality = Array2::from_shape_fn(shape, |(row, col)| results[row * shape.1 + col].quality);
+    let n_lags = task.lag_s.len();
+    let cube = |value: &dyn Fn(&PositionResult, usize) -> f64| {
+        Array3::from_shape_fn((shape.0, shape.1, n_lags), |(row, col, lag)| {
+            value(&results[row * shape.1 + col], lag)
+        })
+    };
+    let n_pairs = (0..n_lags)
+        .map(|lag| {
+            results
+                .iter()
+                .map(|result| result.n_pairs[lag])
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let curves = CorrelationCurves {
+        lag_s: task.lag_s.clone(),
+        n_pairs,
+        g: cube(&|result, lag| result.g[lag]),
+        g_error: cube(&|result, lag| result.g_error[lag]),
+    };
+    let averages = Averages {
+        reduction,
+        recipe,
+        results: &results,
+    };
+    let ensemble = averages.ensemble(task);
+    let summary = averages.summary(&ensemble);
+    let relation = relate(
+        relaxation.tau_s.view(),
+        fluctuation.values.view(),
+        quality.view(),
+    );
+    data_warnings(reduction, &summary, &mut warnings);
+    Analysis {
+        name: reduction.name.clone(),
+        temperature_k: reduction.temperature_k,
+        step_nm: reduction.step_nm,
+        time: reduction.time.clone(),
+        recipe: recipe.clone(),
+        n_ring_pixels: reduction
+            .annulus
+            .ring(recipe.dynamics.q_range_per_nm)
+            .map_or(0, |ring| ring.pixels.len()),
+        flattening: None,
+        distant_baseline: None,
+        examples: averages.examples(shape.1),
+        curves,
+        relaxation,
+        fluctuation,
+        quality,
+        two_time: Vec::new(),
+        two_time_all: None,
+        ensemble_g: ensemble.g,
+        ensemble_fit: ensemble.fit,
+        summary,
+        relation,
+        warnings,
+    }
+}
+
+/// The mean curve over the region, its fit, and the fits without each sector.
+struct Ensemble {
+    g: Vec<f64>,
+    fit: KwwFit,
+    without: Vec<KwwFit>,
+}
+
+struct Averages<'a> {
+    reduction: &'a Reduction,
+    recipe: &'a Recipe,
+    results: &'a [PositionResult],
+}
+
+impl Averages<'_> {
+    fn ensemble(&self, task: &PositionTask<'_>) -> Ensemble {
+        let n_lags = task.lag_s.len();
+        let taken: Vec<&PositionResult> = self
+            .results
+            .iter()
+            .filter(|result| result.enters_ensemble())
+            .collect();
+        let n_pairs: Vec<usize> = (0..n_lags)
+            .map(|lag| taken.iter().map(|result| result.n_pairs[lag]).sum())
+            .collect();
+        let weights = task.weights(&n_pairs);
+        let mean = |curve: &dyn Fn(&PositionResult, usize) -> f64| -> Vec<f64> {
+            (0..n_lags)
+                .map(|lag| {
+                    let values = taken
+                        .iter()
+                        .map(|result| curve(result, lag))
+                        .filter(|value| value.is_finite());
+                    let (sum, n) =
+                        values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
+                    sum / n
+                })
+                .collect()
+        };
+        let g = mean(&|result, lag| result.g[lag]);
+        let whole = fit(&task.problem(&g, &weights));
+        let n_sectors = taken
+            .iter()
+            .map(|result| result.without.len())
+            .max()
+            .unwrap_or(0);
+        let without = (0..n_sectors)
+            .map(|sector| {
+                let g = mean(&|result, lag| result.without.get(sector).unwrap_or(&result.g)[lag]);
+                fit(&task.problem(&g, &weights))
+            })
+            .collect();
+        Ensemble {
+            g,
+            fit: whole,
+            without,
+        }
+    }
+
+    fn summary(&self, ensemble: &Ensemble) -> MapSummary {
+        let valid: Vec<&PositionResult> = self
+            .results
+            .iter()
+            .filter(|result| result.has_tau())
+            .collect();
+        let largest = CENSORED_AT_RECORDS * self.reduction.time.record_s();
+        let capped = |fit: &KwwFit| {
+            if fit.tau_s.is_finite() {
+                fit.tau_s.min(largest)
+            } else {
+                largest
+            }
+        };
+        let taus: Vec<f64> = valid.iter().map(|result| capped(&result.fit)).collect();
+        let n_sectors = valid
+            .iter()
+            .map(|result| result.fits_without.len())
+            .max()
+            .unwrap_or(0);
+        let taus_without: Vec<Vec<f64>> = (0..n_sectors)
+            .map(|sector| {
+                valid
+                    .iter()
+                    .map(|result| capped(result.fits_without.get(sector).unwrap_or(&result.fit)))
+                    .collect()
+            })
+            .collect();
+        let logs: Vec<f64> = taus.iter().map(|tau| libm::log(*tau)).collect();
+        let ln_tau_sd = standard_deviation(&logs);
+        let sampling = ln_tau_sd / self.n_areas(valid.len()).sqrt();
+        // Averages of tau vary in proportion to themselves: their errors are those of their logarithms.
+        let tau = |average: &dyn Fn(&[f64]) -> f64| {
+            let replicates: Vec<f64> = taus_without
+                .iter()
+                .map(|taus| libm::log(average(taus)))
+                .collect();
+            self.logarithmic(average(&taus), &replicates, sampling)
+        };
+        let ensemble_logs: Vec<f64> = ensemble
+            .without
+            .iter()
+            .map(|fit| libm::log(capped(fit)))
+            .collect();
+        let fluctuations: Vec<&PositionResult> = self
+            .results
+            .iter()
+            .filter(|result| {
+                result.fluctuation.value.is_finite() && !result.quality.has(Quality::MASKED)
+            })
+            .collect();
+        MapSummary {
+            n_positions: self.results.len(),
+            n_valid: valid.len(),
+            n_censored: valid
+                .iter()
+                .filter(|result| result.quality.is_censored())
+                .count(),
+            tau_mean_s: tau(&mean),
+            tau_log_mean_s: tau(&|taus| {
+                libm::exp(mean(
+                    &taus.iter().map(|tau| libm::log(*tau)).collect::<Vec<_>>(),
+                ))
+            }),
+            tau_median_s: tau(&|taus| rank::quantile(taus, 0.5)),
+            tau_ensemble_s: self.logarithmic(ensemble.fit.tau_s, &ensemble_logs, sampling),
+            tau_spread_s: [rank::quantile(&taus, 0.16), rank::quantile(&taus, 0.84)],
+            ln_tau_sd,
+            fluctuation_mean: self.linear(
+                &fluctuations
+                    .iter()
+                    .map(|result| result.fluctuation.value)
+                    .collect::<Vec<_>>(),
+                &|sector| {
+                    fluctuations
+                        .iter()
+                        .map(|result| {
+                            without(
+                                &result.fluctuation.without,
+                                sector,
+                                result.fluctuation.value,
+                            )
+                        })
+                        .collect()
+                },
+            ),
+            fluctuation_sd: standard_deviation(
+                &fluctuations
+                    .iter()
+                    .map(|result| result.fluctuation.value)
+                    .collect::<Vec<_>>(),
+            ),
+            contrast_mean: self.linear(
+                &valid
+                    .iter()
+                    .map(|result| result.fit.contrast)
+                    .collect::<Vec<_>>(),
+                &|sector| {
+                    valid
+                        .iter()
+                        .map(|result| {
+                            result
+                                .fits_without
+                                .get(sector)
+                                .unwrap_or(&result.fit)
+                                .contrast
+                        })
+                        .collect()
+                },
+            ),
+            flag_counts: Quality::NAMES
+                .iter()
+                .map(|&(flag, name)| {
+                    (
+                        name.to_owned(),
+                        self.results
+                            .iter()
+                            .filter(|result| result.quality.has(flag))
+                            .count(),
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    /// Independent probe areas among that many positions.
+    fn n_areas(&self, n_positions: usize) -> f64 {
+        let width = self.recipe.probe_fwhm_nm() / self.reduction.step_nm;
+        let width = if width.is_finite() {
+            width.max(1.0)
+        } else {
+            1.0
+        };
+        (n_positions as f64 / (width * width)).max(1.0)
+    }
+
+    fn quantile(&self, n_replicates: usize) -> f64 {
+        let level = self.recipe.interval.level;
+        student_quantile(0.5 + level / 2.0, n_replicates.saturating_sub(1).max(1))
+    }
+
+    fn logarithmic(&self, value: f64, log_replicates: &[f64], sampling: f64) -> Estimate {
+        let ln_error = jackknife_error(log_replicates).max(sampling);
+        let half = self.quantile(log_replicates.len()) * ln_error;
+        Estimate {
+            value,
+            error: value * ln_error,
+            lower: value * libm::exp(-half),
+            upper: value * libm::exp(half),
+        }
+    }
+
+    fn linear(&self, values: &[f64], without: &dyn Fn(usize) -> Vec<f64>) -> Estimate {
+        let n_sectors = self
+            .results
+            .iter()
+            .map(|result| result.without.len())
+            .max()
+            .unwrap_or(0);
+        let value = mean(values);
+        let replicates: Vec<f64> = (0..n_sectors)
+            .map(|sector| mean(&without(sector)))
+            .collect();
+        let sampling = standard_deviation(values) / self.n_areas(values.len()).sqrt();
+        let error = jackknife_error(&replicates).max(sampling);
+        let half = self.quantile(n_sectors) * error;
+        Estimate {
+            value,
+            error,
+            lower: value - half,
+            upper: value + half,
+        }
+    }
+
+    /// A slow and a fast position for the figures: near the 90th and 10th percentile, among good fits inside the record.
+    fn examples(&self, n_cols: usize) -> Option<[Position; 2]> {
+        let doubtful = Quality(
+            Quality::POOR_FIT.0
+                | Quality::TAU_GT_WINDOW.0
+                | Quality::NO_DECAY.0
+                | Quality::FIT_AT_BOUND.0,
+        );
+        let has_tau: Vec<usize> = (0..self.results.len())
+            .filter(|&index| self.results[index].has_tau())
+            .collect();
+        let good: Vec<usize> = has_tau
+            .iter()
+            .copied()
+            .filter(|&index| !self.results[index].quality.has(doubtful))
+            .collect();
+        let mut chosen = if good.len() >= 2 { good } else { has_tau };
+        if chosen.len() < 2 {
+            return None;
+        }
+        let tau = |index: usize| self.results[index].fit.tau_s;
+        chosen.sort_by(|&a, &b| tau(a).total_cmp(&tau(b)));
+        let at = |share: f64| {
+            let index = chosen[(share * (chosen.len() - 1) as f64).round() as usize];
+            Position {
+                row: index / n_cols,
+                col: index % n_cols,
+            }
+        };
+        Some([at(0.9), at(0.1)])
+    }
+}
+
+fn without(replicates: &[f64], sector: usize, whole: f64) -> f64 {
+    replicates.get(sector).copied().unwrap_or(whole)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn standard_deviation(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    let squares: f64 = values
+        .iter()
+        .map(|value| (value - mean) * (value - mean))
+        .sum();
+    (squares / (values.len() as f64 - 1.0)).sqrt()
+}
+
+fn data_warnings(reduction: &Reduction, summary: &MapSummary, warnings: &mut Vec<Warning>) {
+    let mut warn = |n: u64, code: &str, text: &str| {
+        if n > 0 {
+            warnings.push(Warning::new(code, format!("{n} {text}")));
+        }
+    };
+    warn(
+        reduction.n_nonfinite,
+        "W031",
+        "samples are NaN or infinite; each is left out of its scan.",
+    );
+    warn(
+        reduction.n_saturated,
+        "W032",
+        "samples are at the highest value of their type: the detector may be saturated.",
+    );
+    warn(
+        reduction.n_missing_frames,
+        "W033",
+        "frames are missing; pairs of scans with them are left out.",
+    );
+    if reduction.n_negative > 0 && reduction.sample_type.is_unsigned() {
+        return;
+    }
+    warn(
+        reduction.n_negative,
+        "W034",
+        "samples are below zero; they are kept, because cutting them off would bias V and g.",
+    );
+    let share = summary.n_censored as f64 / summary.n_valid.max(1) as f64;
+    if share > 0.3 {
+        warnings.push(Warning::new(
+            "W051",
+            format!(
+                "At {:.0} % of the positions tau is only a lower limit (longer than the record, or its interval is open): \
+                 the arithmetic mean is not a number to quote; use the median or the ensemble curve.",
+                100.0 * share
+            ),
+        ));
+    }
+}
