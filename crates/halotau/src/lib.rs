@@ -23,6 +23,7 @@ pub mod error;
 pub mod fluctuate;
 mod least_squares;
 pub mod quality;
+pub mod rank;
 pub mod recipe;
 pub mod reduce;
 pub mod relate;
@@ -30,6 +31,7 @@ pub mod relax;
 pub mod ring;
 pub mod series;
 pub mod source;
+pub mod statistics;
 
 pub use error::{Error, Result};
 pub use ndarray;
