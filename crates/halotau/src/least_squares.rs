@@ -17,7 +17,8 @@
 //! A parameter at its bound that wants to leave is held there; steps end at the bounds.
 //!
 //! Sources: Golub and Pereyra, SIAM J. Numer. Anal. 10, 413 (1973), doi 10.1137/0710036; Kaufman, BIT 15, 49 (1975),
-//! doi 10.1007/BF01932995; Marquardt, J. SIAM 11, 431 (1963), doi 10.1137/0111030.
+//! doi 10.1007/BF01932995; Marquardt, J. SIAM 11, 431 (1963), doi 10.1137/0111030; the damping by the gain as in Madsen,
+//! Nielsen and Tingleff, Methods for Non-Linear Least Squares Problems, 2nd ed., section 3.2 (2004).
 
 /// A family of curves with `N` nonlinear parameters.
 pub(crate) trait Shape<const N: usize> {
@@ -74,8 +75,8 @@ const COST_TOLERANCE: f64 = 1e-13;
 /// The cost of a perfect fit is rounding of the data: squares of 1e-15 of them.
 const ROUNDING: f64 = 1e-30;
 
-/// Curves of pure noise may need a hundred steps, curves with a decay about six.
-const MAX_ITERATIONS: usize = 500;
+/// Curves with a decay need about six steps, curves of noise up to fifty.
+const MAX_ITERATIONS: usize = 200;
 
 /// Above this damping a step is below rounding, and none lowers the cost.
 const MAX_DAMPING: f64 = 1e14;
@@ -172,13 +173,20 @@ impl Data {
             }
             iterations += 1;
             let step = solve(&here, &free, damping);
-            let moved = std::array::from_fn(|a| here.parameters[a] + step[a]);
-            let there = self.project(model, clamp(moved, bounds), &mut buffers);
+            let moved = clamp(
+                std::array::from_fn(|a| here.parameters[a] + step[a]),
+                bounds,
+            );
+            let there = self.project(model, moved, &mut buffers);
             if there.cost < here.cost {
+                // Where the curvature is off by two, full steps jump from one side of the minimum to the other and
+                // gain next to nothing: the damping falls only as far as the gain was the one expected.
+                let taken = std::array::from_fn(|a| moved[a] - here.parameters[a]);
+                let gain = (here.cost - there.cost) / here.decrease(&taken);
+                damping *= (1.0 - (2.0 * gain - 1.0).powi(3)).clamp(0.1, 2.0);
                 here = there;
-                damping *= 0.1;
             } else {
-                damping = (damping * 8.0).max(1e-6);
+                damping = (damping * 4.0).max(1e-6);
                 if damping > MAX_DAMPING {
                     break true;
                 }
