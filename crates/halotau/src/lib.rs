@@ -22,6 +22,7 @@ pub mod correlate;
 pub mod error;
 pub mod fluctuate;
 mod least_squares;
+pub mod map;
 pub mod quality;
 pub mod rank;
 pub mod recipe;

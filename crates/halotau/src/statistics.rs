@@ -101,6 +101,25 @@ fn probability_within(angle: f64, degrees_of_freedom: usize) -> f64 {
     }
 }
 
+/// Standard error of a number from its values with one sector left out at a time; values that are not finite are
+/// left out, and below two the error is NaN.
+///
+/// # Example
+///
+/// ```
+/// assert_eq!(halotau::statistics::jackknife_error(&[9.0, 11.0]), 1.0);
+/// ```
+pub fn jackknife_error(replicates: &[f64]) -> f64 {
+    let finite = || replicates.iter().filter(|value| value.is_finite());
+    let count = finite().count() as f64;
+    if count < 2.0 {
+        return f64::NAN;
+    }
+    let mean = finite().sum::<f64>() / count;
+    let scatter: f64 = finite().map(|value| (value - mean).powi(2)).sum();
+    libm::sqrt((count - 1.0) / count * scatter)
+}
+
 /// Error and interval of a number from its values with one sector left out at a time.
 ///
 /// `level` is the probability that the interval is meant to cover. A replicate that is not finite leaves the interval
@@ -140,10 +159,7 @@ pub fn jackknife(full: f64, replicates: &[f64], level: f64) -> Estimate {
             upper: f64::INFINITY,
         };
     }
-    let count = finite.len() as f64;
-    let mean = finite.iter().sum::<f64>() / count;
-    let scatter: f64 = finite.iter().map(|value| (value - mean).powi(2)).sum();
-    let error = libm::sqrt((count - 1.0) / count * scatter);
+    let error = jackknife_error(&finite);
     let width = student_quantile(0.5 + 0.5 * level, finite.len() - 1) * error;
     Estimate {
         value: full,

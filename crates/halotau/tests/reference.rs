@@ -1,0 +1,242 @@
+//! Numbers of halotau against an independent implementation in NumPy and SciPy (`reference/README.md`).
+//!
+//! The whole way is taken: source, plan, pass, analysis.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use halotau::analysis::Analysis;
+use halotau::axes::{QRange, TimeAxis, TimeBasis};
+use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::correlate::{Flattening, Normalization};
+use halotau::fluctuate::{Grouping, Noise};
+use halotau::ndarray::{Array2, Array5};
+use halotau::recipe::{Recipe, Region};
+use halotau::reduce::{ReducePlan, ReduceSettings};
+use halotau::relax::Weights;
+use halotau::series::Position;
+use halotau::source::{FrameSource, MemorySeries};
+use serde_json::Value;
+
+/// Sums of products of counts below 2^53 are exact; what remains are a few divisions.
+const EXACT: f64 = 1e-12;
+
+/// Minimizers stop when steps vanish; two of them agree to about 1e-7 in tau.
+const MINIMUM: f64 = 1e-6;
+
+fn json(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/reference")
+        .join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The data of a version-1 `.npy` file, behind its header.
+fn npy(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/reference")
+        .join(name);
+    let bytes = std::fs::read(path).unwrap();
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[10 + header..].to_vec()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        Value::Null => vec![f64::NAN],
+        value => vec![value.as_f64().unwrap()],
+    }
+}
+
+#[track_caller]
+fn assert_close<'a>(found: impl IntoIterator<Item = &'a f64>, expected: &Value, tolerance: f64) {
+    let expected = numbers(expected);
+    let found: Vec<f64> = found.into_iter().copied().collect();
+    assert_eq!(found.len(), expected.len());
+    for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let scale = expected.abs().max(1e-3);
+        assert!(
+            (found - expected).abs() <= tolerance * scale,
+            "at {at}: {found} instead of {expected}"
+        );
+    }
+}
+
+fn analyze(choose: impl FnOnce(&mut Recipe)) -> Analysis {
+    let settings = json("settings.json");
+    let range = |key: &str| {
+        let edges = numbers(&settings[key]);
+        QRange::new(edges[0], edges[1])
+    };
+    let counts: Vec<u16> = npy("series.npy")
+        .chunks(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .collect();
+    let counts = Array5::from_shape_vec((12, 3, 4, 24, 24), counts).unwrap();
+    let mask: Vec<bool> = npy("mask.npy").iter().map(|&valid| valid != 0).collect();
+    let source = MemorySeries::from_counts("reference", counts.view()).unwrap();
+    let center = numbers(&settings["center"]);
+    let mut recipe = Recipe::default();
+    recipe.dynamics.q_range_per_nm = range("ring_per_nm");
+    recipe.structure.q_range_per_nm = range("band_per_nm");
+    recipe.structure.gain = settings["gain"].as_f64().unwrap();
+    recipe.structure.excess_factor = settings["excess_factor"].as_f64().unwrap();
+    recipe.relaxation.lag_fraction = 1.0;
+    choose(&mut recipe);
+    let plan_settings = ReduceSettings {
+        region: Region {
+            rows: [0, 3],
+            cols: [0, 4],
+        },
+        bin: 1,
+        q_range: recipe.annulus_range(),
+        calibration: Calibration {
+            center_row: center[0],
+            center_col: center[1],
+            center_error: 0.0,
+            center_origin: CenterOrigin::Given,
+            descan: Descan::default(),
+            ellipse: Ellipse::default(),
+            q_step_per_nm: settings["q_step_per_nm"].as_f64().unwrap(),
+            pixel_valid: Array2::from_shape_vec((24, 24), mask).unwrap(),
+        },
+        dark: None,
+        gain: None,
+        time: TimeAxis::new(numbers(&settings["times_s"]), TimeBasis::Timestamps).unwrap(),
+        temperature_k: 633.0,
+        step_nm: 1.0,
+    };
+    let plan = ReducePlan::new(source.header(), plan_settings).unwrap();
+    let shards = plan.shards();
+    let (rings, sums): (Vec<_>, Vec<_>) = shards
+        .iter()
+        .map(|shard| {
+            plan.reduce_shard(&source, shard, 1 << 20, &|_| true)
+                .unwrap()
+        })
+        .unzip();
+    let reduction = plan.finish(&sums).unwrap();
+    halotau::map::analyze(
+        &reduction,
+        &recipe,
+        &|shard| Ok(Cow::Borrowed(&rings[shard.index])),
+        &|_| true,
+    )
+    .unwrap()
+}
+
+#[test]
+fn ring_correlation_and_its_fits() {
+    let expected = json("expected.json");
+    let two_time = |recipe: &mut Recipe| {
+        recipe.dynamics.normalization = Normalization::Ring;
+        recipe.dynamics.two_time = halotau::correlate::TwoTimeKept::All;
+    };
+    let analysis = analyze(two_time);
+    let correlation = &expected["correlation"];
+    assert_eq!(
+        analysis.n_ring_pixels as u64,
+        correlation["n_ring_pixels"].as_u64().unwrap()
+    );
+    assert_close(&analysis.curves.g, &correlation["g_ring"], EXACT);
+    assert_close(
+        analysis.two_time_all.as_ref().unwrap(),
+        &correlation["two_time"],
+        EXACT,
+    );
+    assert_close(
+        &analysis.curves.lag_s,
+        &expected["relaxation"]["lag_s"],
+        EXACT,
+    );
+    let fits = &expected["relaxation"]["pair_weights"];
+    assert_close(&analysis.relaxation.tau_s, &fits["tau_s"], MINIMUM);
+    assert_close(&analysis.relaxation.contrast, &fits["contrast"], MINIMUM);
+    let uniform = analyze(|recipe| {
+        two_time(recipe);
+        recipe.relaxation.weights = Weights::None;
+    });
+    assert_close(
+        &uniform.relaxation.tau_s,
+        &expected["relaxation"]["uniform_weights"]["tau_s"],
+        MINIMUM,
+    );
+}
+
+#[test]
+fn flattened_and_per_pixel_correlation() {
+    let expected = &json("expected.json")["correlation"];
+    for (flattening, key) in [
+        (Flattening::Pixel, "g_flattened_pixel"),
+        (Flattening::Radial, "g_flattened_radial"),
+    ] {
+        let analysis = analyze(|recipe| {
+            recipe.dynamics.normalization = Normalization::Flattened;
+            recipe.dynamics.flattening = flattening;
+        });
+        assert_eq!(analysis.flattening, Some(flattening));
+        assert_close(&analysis.curves.g, &expected[key], EXACT);
+    }
+    let analysis = analyze(|recipe| recipe.dynamics.normalization = Normalization::PerPixel);
+    assert_close(&analysis.curves.g, &expected["g_per_pixel"], EXACT);
+}
+
+#[test]
+fn azimuthal_variance_in_all_forms() {
+    let expected = &json("expected.json")["fluctuation"];
+    for (grouping, suffix) in [(Grouping::PerRing, "ring"), (Grouping::Band, "band")] {
+        let analysis = analyze(|recipe| {
+            recipe.structure.grouping = grouping;
+            recipe.structure.noise = Noise::Factorial;
+        });
+        let found = &analysis.fluctuation;
+        assert_close(&found.mean_counts, &expected["mean_counts"], EXACT);
+        assert_close(&found.raw_ring, &expected["raw_ring"], EXACT);
+        assert_close(&found.raw_band, &expected["raw_band"], EXACT);
+        // Differences of numbers near 1 keep fewer digits than the numbers.
+        assert_close(
+            &found.counting,
+            &expected[format!("counting_{suffix}")],
+            1e3 * EXACT,
+        );
+        assert_close(
+            &found.factorial,
+            &expected[format!("factorial_{suffix}")],
+            1e3 * EXACT,
+        );
+        assert_close(
+            &found.two_frame,
+            &expected[format!("two_frame_{suffix}")],
+            1e3 * EXACT,
+        );
+        assert_eq!(found.values, found.factorial);
+    }
+}
+
+#[test]
+fn two_time_correlation_of_scikit_beam() {
+    let expected = json("scikit_beam.json");
+    let position = numbers(&expected["position"]);
+    let position = Position {
+        row: position[0] as usize,
+        col: position[1] as usize,
+    };
+    let analysis = analyze(|recipe| {
+        recipe.dynamics.normalization = Normalization::Ring;
+        recipe.dynamics.two_time_positions = vec![position];
+    });
+    let kept = analysis
+        .two_time
+        .iter()
+        .find(|two_time| two_time.position == Some(position))
+        .unwrap();
+    assert_close(&kept.values, &expected["two_time"], EXACT);
+    let one_time = &expected["one_time"].as_array().unwrap()[1..];
+    let g = analysis
+        .curves
+        .g
+        .slice(halotau::ndarray::s![position.row, position.col, ..])
+        .to_vec();
+    assert_close(&g, &Value::Array(one_time.to_vec()), EXACT);
+}
