@@ -49,6 +49,7 @@ pub(crate) struct Data {
     total_weight: f64,
     level: f64,
     offset: Offset,
+    flat_cost: f64,
 }
 
 /// Where a search ended.
@@ -96,12 +97,14 @@ impl Data {
         for value in &mut centered {
             *value -= level;
         }
+        let flat_cost = weighted_dot(&weights, &centered, &centered);
         Self {
             centered,
             weights,
             total_weight,
             level,
             offset,
+            flat_cost,
         }
     }
 
@@ -112,7 +115,7 @@ impl Data {
 
     /// Weighted sum of squares without a shape: what an amplitude of zero costs.
     pub(crate) fn cost_without_shape(&self) -> f64 {
-        self.dot(&self.centered, &self.centered)
+        self.flat_cost
     }
 
     /// The offset where the amplitude is zero.
@@ -122,16 +125,15 @@ impl Data {
 
     /// The cost of the best amplitude >= 0 of a shape, which is centered in place where the offset is free.
     ///
-    /// Good to about 1e-16 of [`Self::cost_without_shape`]; enough to choose where a search starts.
+    /// Good to about 1e-16 of [`Self::cost_without_shape`]: enough to choose where a search starts.
     pub(crate) fn projected_cost(&self, shape: &mut [f64]) -> f64 {
         self.center(shape);
         let norm = self.dot(shape, shape);
         let product = self.dot(shape, &self.centered);
-        let flat = self.cost_without_shape();
         if norm > 0.0 && product > 0.0 {
-            flat - product * product / norm
+            self.flat_cost - product * product / norm
         } else {
-            flat
+            self.flat_cost
         }
     }
 
@@ -159,7 +161,7 @@ impl Data {
     ) -> Minimum<N> {
         let mut buffers = Buffers::new(self.len());
         let mut here = self.project(model, clamp(start, bounds), &mut buffers);
-        let rounding = ROUNDING * self.cost_without_shape();
+        let rounding = ROUNDING * self.flat_cost;
         let mut damping = 1e-3;
         let mut iterations = 0;
         let converged = loop {
@@ -218,7 +220,7 @@ impl Data {
                 parameters,
                 amplitude: 0.0,
                 offset: self.level,
-                cost: self.cost_without_shape(),
+                cost: self.flat_cost,
                 gradient: [0.0; N],
                 curvature: [[0.0; N]; N],
             };

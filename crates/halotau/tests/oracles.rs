@@ -51,7 +51,7 @@ impl Curve {
         let free = index % 2 == 1;
         let true_stretch = if free { uniform(0.6, 1.6) } else { 1.0 };
         let noise = uniform(0.002, 0.02);
-        let n_lags = if index % 3 == 0 {
+        let n_lags = if index.is_multiple_of(3) {
             N_TIMES / 2 - 1
         } else {
             N_TIMES - 1

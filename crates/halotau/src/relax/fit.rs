@@ -60,14 +60,17 @@ const LN_STRETCH_SPACING: f64 = 0.4;
 /// noise has some, and the lowest end is rarely that of the fourth lowest start.
 const MAX_STARTS: usize = 4;
 
+/// Exponents outside of this range describe no relaxation; near infinity the scan would never end.
+const STRETCH_LIMITS: [f64; 2] = [0.01, 100.0];
+
 /// A parameter within this distance of a bound, in its logarithm, ended at the bound.
 const BOUND_MARGIN: f64 = 0.01;
 
 /// Fits one curve: the lowest cost over all tau and stretch within bounds and every contrast >= 0.
 ///
 /// The whole range of tau is scanned before the search, so that no start value is needed and curves without a clear
-/// decay end in their lowest minimum too. How it ended is [`KwwFit::outcome`]. Without usable bounds nothing is
-/// tried, and the numbers are NaN; with [`FitOutcome::NoContrast`] the contrast is zero and tau is NaN.
+/// decay end in their lowest minimum too. How it ended is [`KwwFit::outcome`]. Without usable bounds (0 < lower tau <
+/// upper tau, stretch between 0.01 and 100) nothing is tried, and the numbers are NaN; with [`FitOutcome::NoContrast`] the contrast is zero and tau is NaN.
 ///
 /// # Example
 ///
@@ -241,8 +244,9 @@ impl Prepared {
         let usable_bounds = 0.0 < tau_min_s
             && tau_min_s < tau_max_s
             && tau_max_s.is_finite()
-            && ln_stretch_bounds.iter().all(|bound| bound.is_finite())
-            && ln_stretch_bounds[0] <= ln_stretch_bounds[1];
+            && libm::log(STRETCH_LIMITS[0]) <= ln_stretch_bounds[0]
+            && ln_stretch_bounds[0] <= ln_stretch_bounds[1]
+            && ln_stretch_bounds[1] <= libm::log(STRETCH_LIMITS[1]);
         if !usable_bounds {
             return Err(FitOutcome::NotTried);
         }
@@ -332,16 +336,21 @@ impl Prepared {
             .collect();
         let mut starts = Vec::new();
         for (index, row) in rows.iter().enumerate() {
+            let row_before = index.checked_sub(1).map(|before| &rows[before]);
             for (place, start) in row.iter().enumerate() {
-                let beside = [place.checked_sub(1), Some(place + 1)];
-                let beside = beside.into_iter().flatten().filter_map(|n| row.get(n));
-                let above = index.checked_sub(1).map(|above| &rows[above]);
-                let across = [above, rows.get(index + 1)];
-                let across = across
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|row| nearest(row, start.ln_tau));
-                if beside.chain(across).all(|other| start.cost <= other.cost) {
+                let before = place.checked_sub(1).map(|before| &row[before]);
+                let across_before = || row_before.and_then(|row| nearest(row, start.ln_tau));
+                let after = row.get(place + 1);
+                let across_after = || {
+                    rows.get(index + 1)
+                        .and_then(|row| nearest(row, start.ln_tau))
+                };
+                // Of equal neighbors only the first is a start.
+                if before.is_none_or(|other| start.cost < other.cost)
+                    && after.is_none_or(|other| start.cost <= other.cost)
+                    && across_before().is_none_or(|other| start.cost < other.cost)
+                    && across_after().is_none_or(|other| start.cost <= other.cost)
+                {
                     starts.push(*start);
                 }
             }
@@ -413,10 +422,15 @@ impl Prepared {
     }
 }
 
+/// The place of a row nearest to a tau; rows run from the highest tau to the lowest.
 fn nearest(row: &[Start], ln_tau: f64) -> Option<&Start> {
-    let distance = |start: &&Start| (start.ln_tau - ln_tau).abs();
-    row.iter()
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    let below = row.partition_point(|start| start.ln_tau > ln_tau);
+    let neighbors = [below.checked_sub(1), Some(below)];
+    let neighbors = neighbors.into_iter().flatten().filter_map(|n| row.get(n));
+    neighbors.min_by(|a, b| {
+        let distance = |start: &Start| (start.ln_tau - ln_tau).abs();
+        distance(a).total_cmp(&distance(b))
+    })
 }
 
 /// Follows every start downhill; the lowest end with an amplitude, `None` where there is no such end.
@@ -570,6 +584,40 @@ mod tests {
                 ..problem(&lag_s, &g)
             });
             assert_eq!(found.outcome, FitOutcome::NotTried);
+        }
+        for stretch in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let found = fit(&KwwProblem {
+                stretch: Stretch::Fixed(stretch),
+                ..problem(&lag_s, &g)
+            });
+            assert_eq!(found.outcome, FitOutcome::NotTried);
+        }
+    }
+
+    #[test]
+    fn extreme_numbers_end_in_an_outcome() {
+        let lag_s = lags(10.0);
+        let window = FiniteWindow {
+            n_times: 5,
+            step_s: 10.0,
+        };
+        for scale in [0.0, 1e-300, 1e160, f64::MAX] {
+            for tau_bounds_s in [[1e-300, 1e300], [1.0, 1.0 + 1e-12], [1e5, 1e6]] {
+                for finite_window in [None, Some(window)] {
+                    for baseline in [BaselineMode::Given(0.0), BaselineMode::Free] {
+                        let g = curve(&lag_s, 150.0, 1.0);
+                        let g: Vec<f64> = g.iter().map(|g| scale * g).collect();
+                        let found = fit(&KwwProblem {
+                            stretch: Stretch::Free { min: 0.1, max: 3.0 },
+                            tau_bounds_s,
+                            finite_window,
+                            baseline,
+                            ..problem(&lag_s, &g)
+                        });
+                        assert_ne!(found.outcome, FitOutcome::NotTried);
+                    }
+                }
+            }
         }
     }
 
