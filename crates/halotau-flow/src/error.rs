@@ -48,6 +48,9 @@ pub enum Error {
     /// The data or the settings make no sense together.
     #[error(transparent)]
     Core(#[from] halotau::Error),
+    /// A file, a folder or a store.
+    #[error(transparent)]
+    Io(halotau_io::Error),
     /// Something is wrong in the recipe.
     #[error(transparent)]
     Recipe(#[from] Box<RecipeProblem>),
@@ -164,6 +167,15 @@ pub enum Error {
     },
 }
 
+impl From<halotau_io::Error> for Error {
+    fn from(error: halotau_io::Error) -> Self {
+        match error {
+            halotau_io::Error::Core(error) => Self::Core(error),
+            error => Self::Io(error),
+        }
+    }
+}
+
 impl Error {
     /// An error of reading a path of the user.
     pub fn read(path: &Path, source: io::Error) -> Self {
@@ -208,7 +220,7 @@ impl Error {
 
     /// Exit code of the command, after `sysexits.h`: 2 usage or recipe, 10 too many bad positions, 65 bad data, 66 missing
     /// input, 70 an error of the program, 71 memory, 73 cannot create, 74 input or output failed, 75 locked,
-    /// 77 permission, 78 the recipe contradicts the data.
+    /// 77 permission, 78 the recipe contradicts the data, 130 stopped.
     pub fn exit_code(&self) -> u8 {
         self.kind().0
     }
@@ -221,15 +233,13 @@ impl Error {
     fn kind(&self) -> (u8, &'static str) {
         match self {
             Self::Core(error) | Self::CoreAt { source: error, .. } => core_kind(error),
+            Self::Io(error) => store_kind(error),
             Self::Recipe(problem) => (2, problem.code),
             Self::Usage { .. } => (2, "E0100"),
             Self::Read { source, .. } => read_kind(source),
             Self::Content { .. } => (65, "E0310"),
-            Self::Create { source, .. } if denied(source) => (77, "E0402"),
-            Self::Create { .. } => (73, "E0403"),
-            Self::Write { source, .. } if out_of_space(source) => (74, "E0412"),
-            Self::Write { source, .. } if denied(source) => (77, "E0402"),
-            Self::Write { .. } => (74, "E0404"),
+            Self::Create { source, .. } => create_kind(source),
+            Self::Write { source, .. } => write_kind(source),
             Self::Exists { .. } => (73, "E0405"),
             Self::Locked { .. } => (75, "E0406"),
             Self::ParametersDiffer { .. } => (78, "E0210"),
@@ -314,6 +324,8 @@ fn core_kind(error: &halotau::Error) -> (u8, &'static str) {
         Core::RingOutside { .. } => (78, "E0207"),
         Core::EmptyRing { .. } => (78, "E0208"),
         Core::PositionOutside { .. } => (78, "E0209"),
+        Core::CountOverflow { .. } => (78, "E0211"),
+        Core::Stopped => (130, "E0600"),
         Core::Shape { .. } => (65, "E0301"),
         Core::RunOutside { .. } => (65, "E0302"),
         Core::SampleType { .. } => (65, "E0303"),
@@ -356,6 +368,7 @@ fn core_help(error: &halotau::Error) -> Option<String> {
             "one scan has no lag; give a folder or list of scans, or the shape (time, row, col, pattern row, pattern col)"
                 .to_owned(),
         ),
+        Core::Stopped => Some("repeat the same command; it continues".to_owned()),
         Core::TimesNotIncreasing { .. } => {
             Some("give total_s or period_s in the [[data]] block and set time.basis to it".to_owned())
         }
@@ -367,12 +380,54 @@ fn core_help(error: &halotau::Error) -> Option<String> {
 fn source_kind(error: &(dyn StdError + 'static)) -> (u8, &'static str) {
     let mut cause = Some(error);
     while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<halotau_io::Error>() {
+            return store_kind(error);
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return read_kind(error);
         }
         cause = error.source();
     }
     (65, "E0309")
+}
+
+/// The kind of an error of a file, folder or store; its exit code is its own.
+fn store_kind(error: &halotau_io::Error) -> (u8, &'static str) {
+    if let halotau_io::Error::Io { action, source, .. } = error {
+        return match *action {
+            "write" | "flush" | "rename" => write_kind(source),
+            "create" => create_kind(source),
+            _ => read_kind(source),
+        };
+    }
+    let exit_code = error.exit_code();
+    let code = match exit_code {
+        66 => "E0401",
+        70 => "E0500",
+        71 => "E0407",
+        74 => "E0404",
+        75 => "E0406",
+        77 => "E0402",
+        78 => "E0210",
+        _ => "E0309",
+    };
+    (exit_code, code)
+}
+
+fn create_kind(error: &io::Error) -> (u8, &'static str) {
+    match error {
+        error if out_of_space(error) => (74, "E0412"),
+        error if denied(error) => (77, "E0402"),
+        _ => (73, "E0403"),
+    }
+}
+
+fn write_kind(error: &io::Error) -> (u8, &'static str) {
+    match error {
+        error if out_of_space(error) => (74, "E0412"),
+        error if denied(error) => (77, "E0402"),
+        _ => (74, "E0404"),
+    }
 }
 
 fn read_kind(error: &io::Error) -> (u8, &'static str) {
@@ -386,7 +441,8 @@ fn read_kind(error: &io::Error) -> (u8, &'static str) {
 }
 
 fn denied(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
 
 fn out_of_space(error: &io::Error) -> bool {
@@ -443,8 +499,23 @@ mod tests {
         let error = Error::create(Path::new("out"), full);
         assert_eq!((error.exit_code(), error.code()), (74, "E0412"));
         assert_eq!(error.to_string(), "disk full while writing out");
-        let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
-        assert_eq!(Error::create(Path::new("out"), read_only).exit_code(), 73);
+        let create = |kind| Error::create(Path::new("out"), io::Error::from(kind)).exit_code();
+        assert_eq!(create(io::ErrorKind::ReadOnlyFilesystem), 77);
+        assert_eq!(create(io::ErrorKind::NotADirectory), 73);
+    }
+
+    #[test]
+    fn every_code_is_in_the_table() {
+        let table = include_str!("../../../docs/errors.md");
+        let sources = [include_str!("error.rs"), include_str!("recipe_file.rs")];
+        let codes = sources.iter().flat_map(|text| text.split('"'));
+        let is_code = |text: &&str| text.len() == 5 && text.starts_with('E');
+        let mut n_codes = 0;
+        for code in codes.filter(is_code) {
+            assert!(table.contains(&format!("| {code} |")), "{code}");
+            n_codes += 1;
+        }
+        assert!(n_codes > 30, "{n_codes}");
     }
 
     #[test]

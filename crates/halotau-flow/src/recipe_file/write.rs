@@ -78,7 +78,7 @@ const DATA_LINES: &[Line] = &[
 ];
 
 /// A key that the user must still fill in, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Unfilled {
     /// Such as `pattern.q_step_per_nm` or `data[0].temperature_k`.
     pub key: String,
