@@ -150,7 +150,7 @@ pub fn two_time(ring: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         });
     }
     let sums = PairSums::of(ring);
-    let is_dark = |&time: &usize| !(sums.mean_at(time) > 0.0);
+    let is_dark = |&time: &usize| sums.mean_at(time).is_nan() || sums.mean_at(time) <= 0.0;
     if let Some(time) = (0..ring.nrows()).find(is_dark) {
         return Err(Error::DarkFrame { time });
     }

@@ -261,7 +261,7 @@ impl Run<'_, '_> {
             let chosen: Vec<(Position, Position)> = positions_of(&shard)
                 .into_iter()
                 .map(|at| (at, self.place(&rings, at)))
-                .filter(|(_, place)| (place.row * n_cols + place.col) % stride == 0)
+                .filter(|(_, place)| (place.row * n_cols + place.col).is_multiple_of(stride))
                 .collect();
             let means: Vec<Vec<f64>> = chosen
                 .par_iter()

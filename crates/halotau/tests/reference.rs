@@ -2,6 +2,8 @@
 //!
 //! The whole way is taken: source, plan, pass, analysis.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::borrow::Cow;
 use std::path::Path;
 
