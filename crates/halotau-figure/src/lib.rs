@@ -1,1 +1,26 @@
-//! To be written.
+//! What do the results look like? Figures in print quality, and a report in one file.
+//!
+//! - [`figures`]: one function a figure, from results to a drawing; [`caption`]: its words.
+//! - The kit below: [`font`] (one embedded font, text as outlines), [`color`] (perceptually uniform maps), [`scale`]
+//!   (round numbers), [`svg`] (shapes), [`axes`] (frames), [`map`] (images with color bar and scale bar), [`theme`]
+//!   (sizes and colors), [`raster`] (PNG).
+//!
+//! Figures are 86 or 178 mm wide with text of 7 to 9 points. The same input gives the same bytes, whatever fonts the
+//! machine has.
+
+pub mod axes;
+pub mod caption;
+pub mod color;
+pub mod error;
+pub mod figures;
+pub mod font;
+pub mod map;
+pub mod raster;
+pub mod scale;
+pub mod svg;
+pub mod theme;
+
+pub use error::{Error, Result};
+pub use figures::Figure;
+pub use raster::png;
+pub use svg::Svg;

@@ -1,0 +1,70 @@
+//! Draws every figure and the report from fabricated results into a folder, to be looked at.
+//!
+//! ```text
+//! cargo run -p halotau-figure --example gallery -- FOLDER
+//! ```
+
+#[path = "../tests/figures/fabricate.rs"]
+mod fabricate;
+
+use std::error::Error;
+use std::path::Path;
+
+use halotau::analysis::Study;
+use halotau_figure::{Svg, figures, png};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::args().nth(1).ok_or("name a folder")?;
+    let folder = Path::new(&folder);
+    std::fs::create_dir_all(folder)?;
+    let five = [633.0, 643.0, 653.0, 663.0, 673.0];
+    draw(folder, "square", &fabricate::study(&five, 40, 40, 106))?;
+    draw(folder, "wide", &fabricate::study(&five, 60, 120, 40))?;
+    draw(folder, "single", &fabricate::study(&[633.0], 16, 16, 106))?;
+    draw(
+        folder,
+        "two",
+        &fabricate::study(&[633.0, 673.0], 24, 24, 30),
+    )?;
+    draw(
+        folder,
+        "line",
+        &fabricate::study(&[633.0, 653.0, 673.0], 1, 60, 30),
+    )?;
+    Ok(())
+}
+
+fn draw(folder: &Path, name: &str, study: &Study) -> Result<(), Box<dyn Error>> {
+    let analysis = &study.analyses[0];
+    let (n_rows, n_cols) = analysis.quality.dim();
+    let reduction = fabricate::reduction(n_rows, n_cols, analysis.time.len(), 132);
+    let examples = analysis.examples.ok_or("no examples")?;
+    let mut drawings: Vec<(&str, Svg)> = vec![
+        ("tau-maps", figures::tau_maps(study)?),
+        ("fluctuation-maps", figures::fluctuation_maps(study)?),
+        ("averages", figures::averages_against_temperature(study)?),
+        ("scatter", figures::scatter(study)?),
+        (
+            "examples",
+            figures::example_curves(analysis, &fabricate::patterns(examples))?,
+        ),
+        ("two-time", figures::two_time(analysis)?),
+        (
+            "mean-pattern",
+            figures::mean_pattern(&reduction, &analysis.recipe)?,
+        ),
+        (
+            "quality",
+            figures::quality(analysis, &fabricate::traces(&reduction))?,
+        ),
+    ];
+    if !study.arrhenius.is_empty() {
+        drawings.push(("arrhenius", figures::arrhenius(study)?));
+    }
+    for (figure, svg) in drawings {
+        let stem = folder.join(format!("{name}-{figure}"));
+        std::fs::write(stem.with_extension("svg"), svg.to_xml())?;
+        std::fs::write(stem.with_extension("png"), png(&svg, 200.0)?)?;
+    }
+    Ok(())
+}
