@@ -5,6 +5,7 @@
 //! the relaxation times with the truth of the simulation. The series is left in `target/` for `reference.py`, which does
 //! the same job with NumPy and SciPy.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::path::Path;
 
@@ -12,8 +13,9 @@ use cpu_time::ProcessTime;
 use halotau::axes::{QRange, TimeAxis, TimeBasis};
 use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
 use halotau::correlate;
+use halotau::map::analyze;
 use halotau::ndarray::Array2;
-use halotau::recipe::Region;
+use halotau::recipe::{Profile, Recipe, Region};
 use halotau::reduce::{ReducePlan, ReduceSettings, Reduction};
 use halotau::relax::{BaselineMode, ExponentFactor, FitOutcome, KwwProblem, Stretch, fit};
 use halotau::ring::{Ring, RingSeries};
@@ -37,6 +39,9 @@ const BUFFER_BYTES: usize = 64 << 20;
 
 /// Sums of float products in another order; a few hundred terms of like size.
 const CORRELATION_TOLERANCE: f64 = 1e-12;
+
+/// A minimum is flat: the square root of the correlations' tolerance.
+const FIT_TOLERANCE: f64 = 1e-6;
 
 /// The median over positions of tau / truth: about 0.15 a position with 188 independent pixels, 256 positions.
 const TAU_TOLERANCE: f64 = 0.05;
@@ -87,7 +92,8 @@ fn run() -> Outcome {
 
     let lag_s = reduction.time.lags_s();
     let n_pairs = correlate::n_pairs(&vec![true; shape.n_times]);
-    let (seconds, tau_s) = fastest(|| fit_all(&curves, &lag_s, &n_pairs));
+    let weights: Vec<f64> = n_pairs.iter().map(|&pairs| pairs as f64).collect();
+    let (seconds, tau_s) = fastest(|| fit_all(&curves, &lag_s, &weights));
     row("fit", "halotau", ring_bytes, seconds);
     let mut ratios: Vec<f64> = tau_s
         .iter()
@@ -100,6 +106,30 @@ fn run() -> Outcome {
         (median - 1.0).abs() < TAU_TOLERANCE,
         "median of tau / truth is {median}"
     );
+
+    let recipe = Recipe::of(Profile::Paper);
+    let annulus_bytes = n_patterns * (reduction.annulus.len() * count_bytes(&series[0])) as f64;
+    let (seconds, analysis) = fastest(|| {
+        analyze(
+            &reduction,
+            &recipe,
+            &|shard| Ok(Cow::Borrowed(&series[shard.index])),
+            &|_| true,
+        )
+    });
+    row("analyze", "halotau", annulus_bytes, seconds);
+    let uniform = vec![1.0; lag_s.len()];
+    for (whole, parts) in analysis?
+        .relaxation
+        .tau_s
+        .iter()
+        .zip(fit_all(&plain, &lag_s, &uniform))
+    {
+        assert!(
+            (whole - parts).abs() <= FIT_TOLERANCE * parts,
+            "{whole} against {parts}"
+        );
+    }
     println!("\nmedian of tau / truth {median:.3}");
     Ok(())
 }
@@ -176,15 +206,14 @@ fn correlate_all(series: &[RingSeries], ring: &Ring) -> halotau::Result<Vec<f64>
 }
 
 /// tau of every curve with the paper's model; NaN where there is none.
-fn fit_all(curves: &[f64], lag_s: &[f64], n_pairs: &[usize]) -> Vec<f64> {
-    let weights: Vec<f64> = n_pairs.iter().map(|&pairs| pairs as f64).collect();
+fn fit_all(curves: &[f64], lag_s: &[f64], weights: &[f64]) -> Vec<f64> {
     curves
         .chunks(lag_s.len())
         .map(|g| {
             let found = fit(&KwwProblem {
                 lag_s,
                 g,
-                weights: &weights,
+                weights,
                 exponent_factor: ExponentFactor::Two,
                 stretch: Stretch::Fixed(1.0),
                 baseline: BaselineMode::Given(1.0),

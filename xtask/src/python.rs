@@ -12,7 +12,8 @@ use crate::{Done, Failure};
 /// Exact versions of all packages, the indirect ones included.
 const REQUIREMENTS: &str = "requirements-test.txt";
 
-/// Tests that open written results with zarr-python, xarray, h5py and tifffile.
+/// Tests that open written results with zarr-python, xarray, h5py, silx and tifffile. The Rust tests of the same crate
+/// leave one of everything in the target folder.
 const INTEROP_TESTS: &str = "crates/halotau-io/tests/python";
 
 /// The independent implementation; `--check` recomputes every stored value.
@@ -30,12 +31,6 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, Failure> {
         workspace.run(workspace.command(&python).args([REFERENCE, "--check"]))?;
     }
     if workspace.path(INTEROP_TESTS).is_dir() {
-        // The command under test, of the profile that the tests before have built already.
-        workspace.cargo(&["build", "--package", "halotau-cli", "--locked"])?;
-        let program = workspace
-            .target()
-            .join("debug")
-            .join(format!("halotau{}", std::env::consts::EXE_SUFFIX));
         workspace.run(
             workspace
                 .command(&python)
@@ -47,7 +42,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, Failure> {
                     "no:cacheprovider",
                     INTEROP_TESTS,
                 ])
-                .env("HALOTAU", program)
+                .env(
+                    "HALOTAU_RESULTS",
+                    workspace.target().join("tmp").join("interop"),
+                )
                 .env("PYTHONDONTWRITEBYTECODE", "1"),
         )?;
     }
