@@ -31,6 +31,7 @@ pub mod relate;
 pub mod relax;
 pub mod ring;
 pub mod series;
+pub mod simulate;
 pub mod source;
 pub mod statistics;
 
