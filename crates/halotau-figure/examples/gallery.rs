@@ -11,7 +11,7 @@ use std::error::Error;
 use std::path::Path;
 
 use halotau::analysis::Study;
-use halotau_figure::{Svg, figures, png};
+use halotau_figure::{Svg, figures, png, report};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("name a folder")?;
@@ -61,6 +61,8 @@ fn draw(folder: &Path, name: &str, study: &Study) -> Result<(), Box<dyn Error>> 
     if !study.arrhenius.is_empty() {
         drawings.push(("arrhenius", figures::arrhenius(study)?));
     }
+    let report = report::html(&fabricate::report_input(study));
+    std::fs::write(folder.join(format!("{name}-report.html")), report)?;
     for (figure, svg) in drawings {
         let stem = folder.join(format!("{name}-{figure}"));
         std::fs::write(stem.with_extension("svg"), svg.to_xml())?;

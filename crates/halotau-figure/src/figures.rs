@@ -14,7 +14,8 @@ pub use quality::{TimeTraces, quality};
 pub use scatter::scatter;
 pub use temperature::{arrhenius, averages_against_temperature};
 
-pub(crate) use temperature::average_name;
+pub(crate) use scatter::relation_text;
+pub(crate) use temperature::{average_name, energy_text};
 
 use crate::svg::Svg;
 

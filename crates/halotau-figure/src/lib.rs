@@ -1,6 +1,7 @@
 //! What do the results look like? Figures in print quality, and a report in one file.
 //!
 //! - [`figures`]: one function a figure, from results to a drawing; [`caption`]: its words.
+//! - [`report`]: figures, tables, settings and warnings in one HTML file that needs no network.
 //! - The kit below: [`font`] (one embedded font, text as outlines), [`color`] (perceptually uniform maps), [`scale`]
 //!   (round numbers), [`svg`] (shapes), [`axes`] (frames), [`map`] (images with color bar and scale bar), [`theme`]
 //!   (sizes and colors), [`raster`] (PNG).
@@ -16,6 +17,7 @@ pub mod figures;
 pub mod font;
 pub mod map;
 pub mod raster;
+pub mod report;
 pub mod scale;
 pub mod svg;
 pub mod theme;

@@ -2,6 +2,7 @@
 
 use halotau::analysis::{Analysis, Study};
 use halotau::ndarray::{Array2, Zip};
+use halotau::quality::Quality;
 
 use crate::axes::panel_heading;
 use crate::color::ColorMap;
@@ -83,12 +84,17 @@ pub(super) fn usable(values: &Array2<f64>, analysis: &Analysis) -> Array2<f64> {
     values
 }
 
-/// V where there is a finite one; a position whose fit is BAD may still have a good V.
-pub(super) fn usable_fluctuation(analysis: &Analysis) -> Array2<f64> {
-    analysis
-        .fluctuation
-        .values
-        .mapv(|value| if value.is_finite() { value } else { f64::NAN })
+/// V where the position was analyzed; one whose fit of g failed may still have a good V.
+fn usable_fluctuation(analysis: &Analysis) -> Array2<f64> {
+    let without = Quality(Quality::NOT_COMPUTED.0 | Quality::MASKED.0 | Quality::FEW_FRAMES.0);
+    let mut values = analysis.fluctuation.values.clone();
+    for (place, value) in values.indexed_iter_mut() {
+        let quality = analysis.quality.get(place).copied().unwrap_or_default();
+        if quality.has(without) || !value.is_finite() {
+            *value = f64::NAN;
+        }
+    }
+    values
 }
 
 struct MapFigure {

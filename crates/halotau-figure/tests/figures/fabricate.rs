@@ -14,7 +14,9 @@ use halotau::relate::StructureDynamics;
 use halotau::relax::{FitOutcome, KwwFit, RelaxationMap};
 use halotau::ring::Annulus;
 use halotau::series::{Position, SampleType, SeriesShape, Warning};
-use halotau_figure::figures::{ExamplePatterns, TimeTraces};
+use halotau_figure::figures::{self, ExamplePatterns, Figure, TimeTraces};
+use halotau_figure::report::{self, ComparisonRow, ReportInput, Table};
+use halotau_figure::{Svg, caption};
 
 /// A number between −1 and 1 that depends on integers alone.
 fn noise(a: usize, b: usize, c: usize) -> f64 {
@@ -414,4 +416,113 @@ pub(crate) fn traces(reduction: &Reduction) -> TimeTraces {
         .map(|time| 8.0 + 0.1 * noise(time, 1, 1))
         .collect();
     traces
+}
+
+/// A report with every part.
+pub(crate) fn report_input(study: &Study) -> ReportInput<'_> {
+    let analysis = &study.analyses[0];
+    let (n_rows, n_cols) = analysis.quality.dim();
+    let reduction = reduction(n_rows, n_cols, analysis.time.len(), 132);
+    let examples = patterns(
+        analysis
+            .examples
+            .expect("the fabricated results have examples"),
+    );
+    let figure = |title: &str, caption: String, svg: Svg| Figure {
+        id: title.to_lowercase().replace(' ', "_"),
+        title: title.to_owned(),
+        caption,
+        svg,
+    };
+    let drawn = "the fabricated results can be drawn";
+    let mut figures = vec![
+        figure(
+            "Relaxation time",
+            caption::tau_maps(study),
+            figures::tau_maps(study).expect(drawn),
+        ),
+        figure(
+            "Azimuthal variance",
+            caption::fluctuation_maps(study),
+            figures::fluctuation_maps(study).expect(drawn),
+        ),
+        figure(
+            "Averages",
+            caption::averages_against_temperature(study),
+            figures::averages_against_temperature(study).expect(drawn),
+        ),
+        figure(
+            "Structure and dynamics",
+            caption::scatter(study),
+            figures::scatter(study).expect(drawn),
+        ),
+        figure(
+            "Slow and fast",
+            caption::example_curves(analysis),
+            figures::example_curves(analysis, &examples).expect(drawn),
+        ),
+        figure(
+            "Two-time correlation",
+            caption::two_time(analysis),
+            figures::two_time(analysis).expect(drawn),
+        ),
+        figure(
+            "Mean pattern",
+            caption::mean_pattern(&analysis.recipe),
+            figures::mean_pattern(&reduction, &analysis.recipe).expect(drawn),
+        ),
+        figure(
+            "Quality",
+            caption::quality(analysis),
+            figures::quality(analysis, &traces(&reduction)).expect(drawn),
+        ),
+    ];
+    if !study.arrhenius.is_empty() {
+        figures.push(figure(
+            "Activation energy",
+            caption::arrhenius(study),
+            figures::arrhenius(study).expect(drawn),
+        ));
+    }
+    let mut truth = Table::new(
+        "Recovered beside the truth",
+        &["quantity", "recovered", "truth"],
+    );
+    truth.rows.push(vec![
+        "E (kJ/mol)".to_owned(),
+        "97 [84, 110]".to_owned(),
+        "97.0".to_owned(),
+    ]);
+    ReportInput {
+        title: "Zr50Cu40Al10, 633-673 K".to_owned(),
+        study,
+        figures,
+        comparison: study
+            .analyses
+            .iter()
+            .map(|analysis| ComparisonRow {
+                quantity: "mean τ (s)".to_owned(),
+                temperature_k: Some(analysis.temperature_k),
+                paper: analysis.summary.tau_mean_s.value,
+                recommended: analysis.summary.tau_log_mean_s.value,
+            })
+            .chain([ComparisonRow {
+                quantity: "ρ".to_owned(),
+                temperature_k: Some(633.0),
+                paper: 0.31,
+                recommended: 0.39,
+            }])
+            .collect(),
+        warnings: vec![Warning::new(
+            "W034",
+            "the convergence angle and the q scale disagree.",
+        )],
+        truth: Some(truth),
+        methods: report::methods(study, "0.1.0"),
+        recipe_toml: "schema = 1\ntitle = \"demo\"\n".to_owned(),
+        provenance: vec![
+            ("program".to_owned(), "halotau 0.1.0".to_owned()),
+            ("command".to_owned(), "halotau run halotau.toml".to_owned()),
+        ],
+    }
 }

@@ -8,7 +8,7 @@ use halotau::analysis::Study;
 use halotau::ndarray::{Array2, Array3};
 use halotau::quality::Quality;
 use halotau_figure::figures::{self, ExamplePatterns, TimeTraces};
-use halotau_figure::{Error, Svg, caption, raster};
+use halotau_figure::{Error, Svg, caption, raster, report};
 use resvg::usvg;
 
 /// All figures of a study that can be drawn.
@@ -272,4 +272,85 @@ fn png_reader(bytes: &[u8]) -> png::Reader<std::io::Cursor<&[u8]>> {
     png::Decoder::new(std::io::Cursor::new(bytes))
         .read_info()
         .unwrap()
+}
+
+#[test]
+fn a_report_is_one_file_that_asks_for_nothing() {
+    let study = fabricate::study(&FIVE, 60, 120, 12);
+    let html = report::html(&fabricate::report_input(&study));
+    assert_eq!(html, report::html(&fabricate::report_input(&study)));
+    assert!(html.len() < 5_000_000, "{} bytes", html.len());
+    for asks in [
+        "src=\"http",
+        "href=\"http",
+        "url(http",
+        "@import",
+        "<link",
+        "<iframe",
+        "fetch(",
+    ] {
+        assert!(!html.contains(asks), "{asks}");
+    }
+    // Every id once: figures share their glyphs' names but for the prefix.
+    let mut ids: Vec<&str> = html
+        .split(" id=\"")
+        .skip(1)
+        .map(|rest| &rest[..rest.find('"').unwrap()])
+        .collect();
+    let n_ids = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), n_ids);
+    for part in [
+        "#warnings",
+        "W021",
+        "W034",
+        "tau_gt_window",
+        "doi 10.1038",
+        "halotau run halotau.toml",
+        "<figcaption>",
+        "scope=\"col\"",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    // A warning that all temperatures share is said once.
+    assert_eq!(html.matches("W021").count(), 1);
+}
+
+#[test]
+fn a_report_escapes_what_users_wrote() {
+    let mut study = fabricate::study(&FIVE[..1], 6, 6, 12);
+    let evil = "</pre><script>alert(1)</script>\"'&";
+    study.analyses[0].recipe.sample.composition = evil.to_owned();
+    study.analyses[0].name = evil.to_owned();
+    study.analyses[0].temperature_k = f64::NAN;
+    study.analyses[0].warnings[0].text = evil.to_owned();
+    let mut input = fabricate::report_input(&study);
+    input.title = evil.to_owned();
+    input.recipe_toml = evil.to_owned();
+    input.methods = evil.to_owned();
+    input.provenance = vec![(evil.to_owned(), evil.to_owned())];
+    input.figures[0].title = evil.to_owned();
+    input.figures[0].caption = evil.to_owned();
+    input.comparison[0].quantity = evil.to_owned();
+    let html = report::html(&input);
+    assert!(!html.contains("<script>alert"));
+    assert_eq!(html.matches("<script>").count(), 1);
+}
+
+#[test]
+fn the_light_says_how_far_to_trust() {
+    let mut study = fabricate::study(&FIVE[..2], 6, 6, 12);
+    for analysis in &mut study.analyses {
+        analysis.summary.n_positions = 100;
+        analysis.summary.n_valid = 98;
+        analysis.summary.n_censored = 10;
+    }
+    assert_eq!(report::light(&study), (report::Light::Green, Vec::new()));
+    study.analyses[1].summary.n_censored = 40;
+    let (light, reasons) = report::light(&study);
+    assert_eq!(light, report::Light::Yellow);
+    assert!(reasons[0].contains("643 K"), "{reasons:?}");
+    study.analyses[0].summary.n_valid = 40;
+    assert_eq!(report::light(&study).0, report::Light::Red);
 }

@@ -1,0 +1,129 @@
+//! How was it done? A paragraph for a publication, with the numbers filled in.
+
+use halotau::analysis::Study;
+use halotau::axes::TimeBasis;
+
+use super::headline::name;
+use crate::caption::{correlation, fit, level, variance};
+use crate::figures::average_name;
+use crate::scale::short_number;
+
+/// How the program and the method are cited.
+pub(super) const CITATION: &str = "The method is that of Nakazawa, Mitsuishi, Iakoubovskii, Kohara and Tsuchiya, \
+NPG Asia Materials 16 (2024), doi 10.1038/s41427-024-00577-1.";
+
+/// The same for a reference manager.
+pub(super) const BIBTEX: &str = "@article{nakazawa2024structure,
+  title   = {Structure-dynamics relation in metallic glass revealed by 5-dimensional scanning transmission electron microscopy},
+  author  = {Nakazawa and Mitsuishi and Iakoubovskii and Kohara and Tsuchiya},
+  journal = {NPG Asia Materials},
+  volume  = {16},
+  year    = {2024},
+  doi     = {10.1038/s41427-024-00577-1}
+}";
+
+/// A methods paragraph of a study, from its recipe and results.
+///
+/// `version` is that of the program.
+pub fn methods(study: &Study, version: &str) -> String {
+    let Some(first) = study.analyses.first() else {
+        return String::new();
+    };
+    let recipe = &first.recipe;
+    let mut text = String::new();
+    let microscope = &recipe.microscope;
+    let mut conditions = Vec::new();
+    let mut condition = |value: Option<f64>, before: &str, after: &str| {
+        if let Some(value) = value {
+            conditions.push(format!("{before}{}{after}", short_number(value)));
+        }
+    };
+    condition(microscope.voltage_kv, "", " kV");
+    condition(
+        microscope.convergence_mrad,
+        "a convergence semi-angle of ",
+        " mrad",
+    );
+    condition(
+        microscope.probe_fwhm_nm,
+        "a probe of ",
+        " nm full width at half maximum",
+    );
+    condition(microscope.probe_current_pa, "", " pA");
+    let at = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" at {}", conditions.join(", "))
+    };
+    text.push_str(&format!("Time series of 4D-STEM scans were recorded{at}. "));
+    for analysis in &study.analyses {
+        let (n_rows, n_cols) = analysis.quality.dim();
+        let step = if analysis.step_nm.is_finite() {
+            format!(" with a step of {} nm", rounded(analysis.step_nm))
+        } else {
+            String::new()
+        };
+        let basis = match analysis.time.basis() {
+            TimeBasis::Timestamps => "timestamps",
+            TimeBasis::Total => "the total duration",
+            TimeBasis::Period | TimeBasis::Auto => "the nominal period",
+        };
+        text.push_str(&format!(
+            "At {}: {} scans of {n_rows} x {n_cols} positions{step}, {} s apart (from {basis}). ",
+            name(analysis),
+            analysis.time.len(),
+            rounded(analysis.time.step_s()),
+        ));
+    }
+    text.push_str(&format!(
+        "Dynamics: {} ({} pixels). ",
+        correlation(recipe, first.flattening),
+        first.n_ring_pixels
+    ));
+    text.push_str(&format!(
+        "The correlation was averaged over the first time and fitted with {}. ",
+        fit(&recipe.relaxation)
+    ));
+    text.push_str(&format!("Structure: {}. ", variance(&recipe.structure)));
+    text.push_str(&format!(
+        "Standard errors and {} intervals come from leaving out one of {} azimuthal sectors, opposite ones together. ",
+        level(recipe),
+        recipe.interval.sectors
+    ));
+    text.push_str(
+        "Positions whose relaxation time lies beyond the record count as lower limits; positions without a number are left out. \
+         The relation of structure and dynamics is Spearman's rank correlation within one temperature. ",
+    );
+    if !study.arrhenius.is_empty() {
+        text.push_str(&format!(
+            "The activation energy is from a weighted fit of ln τ against 1/RT to the {} of each map. ",
+            average_name(study.headline)
+        ));
+    }
+    text.push_str(&format!(
+        "The analysis was made with halotau {version}. {CITATION}"
+    ));
+    text
+}
+
+/// Four significant digits without trailing zeros.
+fn rounded(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return short_number(value);
+    }
+    let unit = 10_f64.powf(value.abs().log10().floor() - 3.0);
+    let text = format!("{:.6}", (value / unit).round() * unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_have_four_digits() {
+        assert_eq!(rounded(9.886_792), "9.887");
+        assert_eq!(rounded(0.1617), "0.1617");
+        assert_eq!(rounded(5.0), "5");
+    }
+}
