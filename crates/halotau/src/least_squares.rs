@@ -123,15 +123,17 @@ impl Data {
         self.level
     }
 
-    /// The cost of the best amplitude >= 0 of a shape, which is centered in place where the offset is free.
+    /// The signed cost of a shape, which is centered in place where the offset is free.
     ///
+    /// This is the cost of the best amplitude where that is positive. A negative one counts against the shape by as
+    /// much as it would gain, so that the search finds its way to positive amplitudes.
     /// Good to about 1e-16 of [`Self::cost_without_shape`]: enough to choose where a search starts.
-    pub(crate) fn projected_cost(&self, shape: &mut [f64]) -> f64 {
+    pub(crate) fn signed_cost(&self, shape: &mut [f64]) -> f64 {
         self.center(shape);
         let norm = self.dot(shape, shape);
-        let product = self.dot(shape, &self.centered);
-        if norm > 0.0 && product > 0.0 {
-            self.flat_cost - product * product / norm
+        if norm > 0.0 {
+            let product = self.dot(shape, &self.centered);
+            self.flat_cost - product * product.abs() / norm
         } else {
             self.flat_cost
         }
@@ -194,11 +196,12 @@ impl Data {
                 }
             }
         };
+        let positive = here.amplitude > 0.0;
         Minimum {
             parameters: here.parameters,
-            amplitude: here.amplitude,
-            offset: here.offset,
-            cost: here.cost,
+            amplitude: if positive { here.amplitude } else { 0.0 },
+            offset: if positive { here.offset } else { self.level },
+            cost: if positive { here.cost } else { self.flat_cost },
             iterations,
             converged,
         }
@@ -215,7 +218,7 @@ impl Data {
         let mean = self.center(shape);
         let norm = self.dot(shape, shape);
         let product = self.dot(shape, &self.centered);
-        if !(norm > 0.0 && product > 0.0) {
+        if norm.is_nan() || norm <= 0.0 {
             return Point {
                 parameters,
                 amplitude: 0.0,
@@ -237,12 +240,17 @@ impl Data {
         for (value, y) in residual.iter_mut().zip(&self.centered) {
             *value = y - amplitude * *value;
         }
+        let (cost, sign) = if amplitude > 0.0 {
+            (self.dot(residual, residual), 1.0)
+        } else {
+            (self.flat_cost - product * amplitude.abs(), -1.0)
+        };
         Point {
             parameters,
             amplitude,
             offset: self.level - amplitude * mean,
-            cost: self.dot(residual, residual),
-            gradient: std::array::from_fn(|a| self.dot(&derivatives[a], residual)),
+            cost,
+            gradient: std::array::from_fn(|a| sign * self.dot(&derivatives[a], residual)),
             curvature: std::array::from_fn(|a| {
                 std::array::from_fn(|b| self.dot(&derivatives[a], &derivatives[b]))
             }),
@@ -277,7 +285,7 @@ impl Data {
     }
 }
 
-/// One place of the search.
+/// One place of the search; `cost` and its gradient are the signed ones of [`Data::signed_cost`].
 struct Point<const N: usize> {
     parameters: [f64; N],
     amplitude: f64,

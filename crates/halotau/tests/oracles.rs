@@ -35,17 +35,17 @@ struct Curve {
 }
 
 impl Curve {
-    /// Most curves decay; every tenth is flat noise, static, sudden, rising or far beyond the record.
+    /// Most curves decay; every fifth is flat noise, static, sudden, rising or far beyond the record.
     fn draw(index: usize) -> Self {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(index as u64);
         let mut uniform = |low: f64, high: f64| low + (high - low) * random.random::<f64>();
         let tau_s = 200.0 * 25.0_f64.powf(uniform(0.0, 1.0));
-        let (contrast, tau_s) = match index % 50 {
-            7 => (0.0, tau_s),
-            17 => (0.3, 1e7),
-            27 => (0.3, 1.0),
-            37 => (-0.2, tau_s),
-            47 => (0.3, 10.0 * tau_s),
+        let (contrast, tau_s) = match index / 2 % 25 {
+            3 => (0.0, tau_s),
+            8 => (0.3, 1e7),
+            13 => (0.3, 1.0),
+            18 => (-0.2, tau_s),
+            23 => (0.3, 10.0 * tau_s),
             _ => (0.3, tau_s),
         };
         let free = index % 2 == 1;
@@ -303,6 +303,75 @@ fn no_published_solver_finds_a_lower_cost() {
     );
 }
 
+/// The lowest cost over a dense grid of tau and stretch with the best contrast >= 0 and baseline of each.
+fn lowest_on_grid(curve: &Curve) -> f64 {
+    let [low, high] = TAU_BOUNDS_S.map(f64::ln);
+    let [flat, steep] = STRETCH_BOUNDS.map(f64::ln);
+    let free = curve.frees();
+    let (n_taus, n_stretches) = if free[2] { (300, 30) } else { (3000, 1) };
+    let total: f64 = curve.weights.iter().sum();
+    let mean = |values: &[f64]| {
+        let products = values
+            .iter()
+            .zip(&curve.weights)
+            .map(|(value, w)| value * w);
+        products.sum::<f64>() / total
+    };
+    let centered = |mut values: Vec<f64>, level: f64| {
+        let level = if free[3] { mean(&values) } else { level };
+        values.iter_mut().for_each(|value| *value -= level);
+        values
+    };
+    let dot = |a: &[f64], b: &[f64]| -> f64 {
+        let products = a.iter().zip(b).zip(&curve.weights);
+        products.map(|((a, b), w)| a * b * w).sum()
+    };
+    let y = centered(curve.g.clone(), 1.0);
+    let mut lowest = dot(&y, &y);
+    for n_stretch in 0..n_stretches {
+        let part = n_stretch as f64 / (n_stretches as f64 - 1.0);
+        let stretch = if free[2] {
+            (flat + (steep - flat) * part).exp()
+        } else {
+            1.0
+        };
+        for n_tau in 0..n_taus {
+            let tau_s = (low + (high - low) * n_tau as f64 / (n_taus as f64 - 1.0)).exp();
+            let shape = curve
+                .lag_s
+                .iter()
+                .map(|t| (-2.0 * (t / tau_s).powf(stretch)).exp());
+            let shape = centered(shape.collect(), 0.0);
+            let (norm, product) = (dot(&shape, &shape), dot(&shape, &y));
+            if norm > 0.0 && product > 0.0 {
+                let amplitude = product / norm;
+                let residual: Vec<f64> = y
+                    .iter()
+                    .zip(&shape)
+                    .map(|(y, s)| y - amplitude * s)
+                    .collect();
+                lowest = lowest.min(dot(&residual, &residual));
+            }
+        }
+    }
+    lowest
+}
+
+#[test]
+fn no_point_of_a_dense_grid_is_lower() {
+    // Curves without contrast have the most local minima; the others of the fifty kinds are there once.
+    let without_contrast = (0..N_CURVES).filter(|index| index / 2 % 25 == 3);
+    for index in without_contrast.chain(0..50) {
+        let curve = Curve::draw(index);
+        let found = fit(&curve.problem());
+        let lowest = lowest_on_grid(&curve);
+        assert!(
+            found.cost <= lowest * (1.0 + COST_TOLERANCE),
+            "curve {index}: a grid point costs {lowest:e}, but {found:?}"
+        );
+    }
+}
+
 #[test]
 fn warm_starts_end_where_cold_ones_do() {
     let mut n_different = 0;
@@ -324,7 +393,7 @@ fn warm_starts_end_where_cold_ones_do() {
                 || cold.outcome == FitOutcome::NoContrast,
             "curve {index}: the cold start missed {warm:?}, found {cold:?}"
         );
-        let decays = index % 50 % 10 != 7 && start.tau_s < 1048.0 && start.condition < 100.0;
+        let decays = index / 2 % 5 != 3 && start.tau_s < 1048.0 && start.condition < 100.0;
         if decays && start.outcome == FitOutcome::Converged {
             n_compared += 1;
             n_different += usize::from((warm.tau_s / cold.tau_s - 1.0).abs() > 1e-5);

@@ -368,7 +368,7 @@ impl Prepared {
         self.kww
             .scan(stretch, self.ln_tau_bounds, &mut shape, |ln_tau, shape| {
                 row.push(Start {
-                    cost: data.projected_cost(shape),
+                    cost: data.signed_cost(shape),
                     ln_tau,
                     ln_stretch,
                 });
