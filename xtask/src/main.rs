@@ -90,6 +90,21 @@ const PYTHON: Step = Step {
     name: "other programs (Python)",
     run: python::check,
 };
+// A workspace of its own, which the steps above do not see.
+const BENCH_CLIPPY: Step = Step {
+    name: "clippy of the benchmark",
+    run: |workspace| {
+        workspace.cargo(&[
+            "clippy",
+            "--locked",
+            "--manifest-path",
+            "bench/Cargo.toml",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    },
+};
 const BENCH: Step = Step {
     name: "benchmark",
     run: |workspace| {
@@ -110,7 +125,15 @@ const BENCH_PYTHON: Step = Step {
 fn steps(task: &str) -> Option<&'static [Step]> {
     Some(match task {
         "test" => &[
-            FORMAT, FILES, LICENSES, NOTATION, CLIPPY, TESTS, DOCS, PYTHON,
+            FORMAT,
+            FILES,
+            LICENSES,
+            NOTATION,
+            CLIPPY,
+            TESTS,
+            DOCS,
+            BENCH_CLIPPY,
+            PYTHON,
         ],
         "check" => &[FORMAT, FILES, LICENSES, NOTATION, CLIPPY, UNIT_TESTS],
         "bench" => &[BENCH, BENCH_PYTHON],
