@@ -1,9 +1,26 @@
 //! How do frames come out of files, and results go into them?
 //!
-//! [`open`] recognizes a container by its content and gives a [`FrameSource`](halotau::source::FrameSource):
+//! [`open()`] recognizes a container by its content and gives a [`FrameSource`](halotau::source::FrameSource):
 //! `.npy`, raw binary, Zarr, HDF5, or a folder or list of one-scan files. No size that a header states is
 //! believed before it was compared with the length of the file.
 
 pub mod error;
 
+mod arrangement;
+mod candidates;
+mod chunked;
+mod folder;
+mod hdf5_metadata;
+mod hdf5_source;
+mod metadata;
+mod npy;
+mod open;
+mod positioned;
+mod raw;
+mod sample_bytes;
+mod zarr_source;
+mod zarr_tree;
+
+pub use arrangement::nearest_shapes;
 pub use error::{Error, Result};
+pub use open::{BoxedSource, OpenRequest, open};

@@ -1,0 +1,344 @@
+//! How do many one-scan files become one series?
+//!
+//! The files are put in natural order, 2 before 10, and read as one series whose times they are. All must
+//! have the same shape and number type; one that differs is named.
+
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+
+use halotau::series::{FrameBlock, FrameRun, SeriesHeader, SeriesShape, Warning};
+use halotau::source::FrameSource;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result, ShapeMismatch};
+use crate::open::{BoxedSource, Container, OpenRequest, container, open_container};
+use crate::sample_bytes::prepare;
+
+/// Files that are kept open. Systems commonly allow a process 1024; the others are opened when read.
+const MOST_OPEN: usize = 256;
+
+/// Code of the warning about files in a folder that are left out.
+const FILES_LEFT_OUT: &str = "W102";
+
+/// One-scan files as a series.
+pub(crate) struct FilesSource {
+    header: SeriesHeader,
+    files: Vec<ScanFile>,
+    request: OpenRequest,
+    times_per_file: usize,
+}
+
+struct ScanFile {
+    path: PathBuf,
+    container: Container,
+    source: Option<BoxedSource>,
+}
+
+/// Opens the one-scan files of a folder in natural order.
+pub(crate) fn open_folder(request: &OpenRequest) -> Result<BoxedSource> {
+    let folder = &request.path;
+    let list = |e| Error::io(folder, "list", e);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(list)? {
+        let path = entry.map_err(list)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden {
+            paths.push(path);
+        }
+    }
+    paths.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
+    let mut files = Vec::new();
+    let mut left_out = Vec::new();
+    for path in paths {
+        match container(&path, request.raw.is_some()) {
+            Ok(Container::Folder) | Err(Error::UnknownContainer { .. }) => left_out.push(path),
+            Ok(container) => files.push((path, container)),
+            Err(error) => return Err(error),
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::EmptyFolder {
+            path: folder.clone(),
+        });
+    }
+    let mut source = FilesSource::new(files, crate::open::display_name(folder), request)?;
+    if let Some(first) = left_out.first() {
+        source.header.warnings.push(Warning::new(
+            FILES_LEFT_OUT,
+            format!(
+                "{} of the folder's entries are no scans and are left out, {} the first.",
+                left_out.len(),
+                first.display()
+            ),
+        ));
+    }
+    Ok(Box::new(source))
+}
+
+/// Opens one-scan files in the order given.
+pub(crate) fn open_files(paths: &[PathBuf], request: &OpenRequest) -> Result<BoxedSource> {
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        files.push((path.clone(), container(path, request.raw.is_some())?));
+    }
+    let name = paths
+        .first()
+        .map_or_else(String::new, |p| crate::open::display_name(p));
+    let name = format!("{name} and {} more", paths.len() - 1);
+    Ok(Box::new(FilesSource::new(files, name, request)?))
+}
+
+impl FilesSource {
+    fn new(files: Vec<(PathBuf, Container)>, name: String, request: &OpenRequest) -> Result<Self> {
+        let n_files = files.len();
+        // Each file is opened with the shape of its share of the times.
+        let mut request = request.clone();
+        let wanted_times = request.shape.map_or(0, |shape| shape[0]);
+        let pattern_known = request.raw.is_none();
+        if let Some(shape) = &mut request.shape {
+            let must_know = if pattern_known {
+                &shape[1..3]
+            } else {
+                &shape[1..]
+            };
+            shape[0] = match wanted_times {
+                // Only one length can be found out, so a file with another unknown one is one scan.
+                0 => usize::from(must_know.contains(&0)),
+                n => (n / n_files).max(1),
+            };
+        }
+        let mut opened: Vec<ScanFile> = Vec::with_capacity(n_files);
+        let mut first: Option<(PathBuf, SeriesHeader)> = None;
+        for (path, container) in files {
+            let source = open_container(&path, container, &request)?;
+            if let Some((first_path, first_header)) = &first {
+                check_same(first_path, first_header, &path, source.header())?;
+            } else {
+                first = Some((path.clone(), source.header().clone()));
+            }
+            let source = (opened.len() < MOST_OPEN).then_some(source);
+            opened.push(ScanFile {
+                path,
+                container,
+                source,
+            });
+        }
+        let Some((first_path, one)) = first else {
+            return Err(Error::EmptyFolder { path: request.path });
+        };
+        let times_per_file = one.shape.n_times;
+        let n_times = times_per_file.saturating_mul(n_files);
+        if wanted_times != 0 && wanted_times != n_times {
+            return Err(Error::Shape {
+                what: name,
+                mismatch: Box::new(ShapeMismatch {
+                    wanted: request
+                        .shape
+                        .map(|s| {
+                            [wanted_times, s[1], s[2], s[3], s[4]]
+                                .map(|len| len as u64)
+                                .to_vec()
+                        })
+                        .unwrap_or_default(),
+                    found: lens(&SeriesShape {
+                        n_times,
+                        ..one.shape
+                    }),
+                    problem: format!("{n_files} files do not hold the times asked for"),
+                    suggestions: Vec::new(),
+                }),
+            });
+        }
+        let mut header = SeriesHeader {
+            name,
+            format: format!("{n_files} files, {}", one.format),
+            shape: SeriesShape {
+                n_times,
+                ..one.shape
+            },
+            ..one
+        };
+        // The length and the times of one file say nothing about the series.
+        header.total_s = None;
+        header.times_s = None;
+        for stated in [
+            &mut header.q_step_per_nm,
+            &mut header.step_nm,
+            &mut header.period_s,
+            &mut header.temperature_k,
+            &mut header.voltage_kv,
+            &mut header.convergence_mrad,
+            &mut header.dwell_ms,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            stated.origin = format!(
+                "{} in {}",
+                stated.origin,
+                crate::open::display_name(&first_path)
+            );
+        }
+        Ok(Self {
+            header,
+            files: opened,
+            request,
+            times_per_file,
+        })
+    }
+
+    /// Reads the part of a run that one file holds.
+    fn read_part(&self, file: &ScanFile, run: &FrameRun) -> halotau::Result<FrameBlock> {
+        let mut block = FrameBlock::empty(self.header.sample_type);
+        if let Some(source) = &file.source {
+            source.read(run, &mut block)?;
+            return Ok(block);
+        }
+        let in_core = |e: Error| e.into_core(&self.header.name);
+        let source = open_container(&file.path, file.container, &self.request).map_err(in_core)?;
+        let expected = SeriesHeader {
+            shape: SeriesShape {
+                n_times: self.times_per_file,
+                ..self.header.shape
+            },
+            ..self.header.clone()
+        };
+        let first = &self.files[0].path;
+        check_same(first, &expected, &file.path, source.header()).map_err(in_core)?;
+        source.read(run, &mut block)?;
+        Ok(block)
+    }
+}
+
+impl FrameSource for FilesSource {
+    fn header(&self) -> &SeriesHeader {
+        &self.header
+    }
+
+    fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> halotau::Result<()> {
+        prepare(block, run, &self.header).map_err(|e| e.into_core(&self.header.name))?;
+        let mut parts = Vec::new();
+        let mut time = run.first_time;
+        let end = run.first_time + run.n_times;
+        while time < end {
+            let first_time = time % self.times_per_file;
+            let n_times = (self.times_per_file - first_time).min(end - time);
+            parts.push((
+                &self.files[time / self.times_per_file],
+                FrameRun {
+                    first_time,
+                    n_times,
+                    ..*run
+                },
+            ));
+            time += n_times;
+        }
+        let mut at = 0;
+        for parts in parts.chunks(rayon::current_num_threads().max(1)) {
+            let blocks: Vec<FrameBlock> = parts
+                .par_iter()
+                .map(|(file, run)| self.read_part(file, run))
+                .collect::<halotau::Result<_>>()?;
+            for part in blocks {
+                at += crate::sample_bytes::copy_samples(&mut block.samples, at, &part.samples);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for FilesSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FilesSource")
+            .field("header", &self.header)
+            .field("n_files", &self.files.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn lens(shape: &SeriesShape) -> Vec<u64> {
+    [
+        shape.n_times,
+        shape.n_rows,
+        shape.n_cols,
+        shape.pattern_rows,
+        shape.pattern_cols,
+    ]
+    .map(|len| len as u64)
+    .to_vec()
+}
+
+fn check_same(
+    first: &Path,
+    expected: &SeriesHeader,
+    path: &Path,
+    found: &SeriesHeader,
+) -> Result<()> {
+    if expected.shape == found.shape && expected.sample_type == found.sample_type {
+        return Ok(());
+    }
+    let say = |header: &SeriesHeader| format!("{} of {}", header.shape, header.sample_type);
+    Err(Error::FilesDiffer {
+        path: path.to_owned(),
+        first: first.to_owned(),
+        found: say(found),
+        expected: say(expected),
+    })
+}
+
+/// Compares names so that numbers in them count as numbers.
+fn natural_order(a: &str, b: &str) -> Ordering {
+    let (mut a_rest, mut b_rest) = (a, b);
+    loop {
+        let (a_head, a_tail) = next_part(a_rest);
+        let (b_head, b_tail) = next_part(b_rest);
+        let order = match (is_number(a_head), is_number(b_head)) {
+            (true, true) => {
+                let (a_digits, b_digits) = (
+                    a_head.trim_start_matches('0'),
+                    b_head.trim_start_matches('0'),
+                );
+                a_digits
+                    .len()
+                    .cmp(&b_digits.len())
+                    .then_with(|| a_digits.cmp(b_digits))
+            }
+            _ => a_head.cmp(b_head),
+        };
+        // Names that are equal as numbers, 1 and 01, keep a fixed order.
+        if order != Ordering::Equal || a_head.is_empty() {
+            return order.then_with(|| a.cmp(b));
+        }
+        (a_rest, b_rest) = (a_tail, b_tail);
+    }
+}
+
+fn is_number(part: &str) -> bool {
+    part.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The longest start of a name that is all digits or has none, and the rest.
+fn next_part(name: &str) -> (&str, &str) {
+    let number = is_number(name);
+    let end = name
+        .find(|c: char| c.is_ascii_digit() != number)
+        .unwrap_or(name.len());
+    name.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_comes_before_ten() {
+        let mut names = ["scan10", "scan2", "scan02", "scan1b", "scan1", "a", "scan"];
+        names.sort_by(|a, b| natural_order(a, b));
+        assert_eq!(
+            names,
+            ["a", "scan", "scan1", "scan1b", "scan02", "scan2", "scan10"]
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! How is a series read from a Zarr store, version 2 or 3, sharded or not?
+//!
+//! A block that is not in the store is an error that names it, not zeros: in a series of measured patterns
+//! a block without counts means a copy that stopped, not a beam that was off. Inside a shard a part may be
+//! absent, because the shard's own index, which carries a checksum, says so.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use halotau::series::{FrameBlock, FrameRun, SampleType, SeriesHeader};
+use halotau::source::FrameSource;
+use zarrs::array::{Array, ArrayBytes, ArrayShardedExt, ArraySubset};
+use zarrs::filesystem::FilesystemStore;
+
+use crate::arrangement::arrange;
+use crate::candidates::{Candidate, choose};
+use crate::chunked::{ChunkGrid, Decoded, Span, read_chunked};
+use crate::error::{Error, Result};
+use crate::metadata::{Attribute, AttributeValue, AxisNote, describe, names_times};
+use crate::sample_bytes::prepare;
+use crate::zarr_tree::{Node, find_arrays, read_node};
+
+/// Decoded blocks larger than this are refused: HDF5 allows no more either, and a few must fit in memory.
+const LARGEST_CHUNK_BYTES: u64 = 4 << 30;
+
+/// A series in a Zarr array.
+pub(crate) struct ZarrSource {
+    header: SeriesHeader,
+    path: PathBuf,
+    dataset: String,
+    array: Array<FilesystemStore>,
+    /// Blocks that are files: shards, or chunks where there are no shards.
+    grid: ChunkGrid,
+}
+
+/// Opens a Zarr array, or the array of frames in a group.
+pub(crate) fn open_zarr(
+    path: &Path,
+    dataset: Option<&str>,
+    wanted: Option<[usize; 5]>,
+) -> Result<ZarrSource> {
+    let (folder, node) = choose_array(path, dataset)?;
+    let name = relative(path, &folder);
+    let what = format!("{}, {name}", path.display());
+    let bad = |problem: String| Error::BadContainer {
+        path: folder.clone(),
+        format: "Zarr array",
+        problem,
+    };
+    let sample_type = node.sample_type().ok_or_else(|| Error::SampleType {
+        what: what.clone(),
+        found: node.type_name(),
+    })?;
+    // The store is opened at the array's own folder: names that begin with two underscores, which HyperSpy
+    // writes, are reserved in paths inside a store.
+    let store = FilesystemStore::new(&folder).map_err(|e| bad(e.to_string()))?;
+    let array = Array::open(Arc::new(store), "/").map_err(|e| bad(e.to_string()))?;
+    let shape = arrange(&what, array.shape(), wanted)?;
+    let origin = vec![0; array.dimensionality()];
+    let chunk: Vec<u64> = array
+        .chunk_shape(&origin)
+        .map_err(|e| bad(e.to_string()))?
+        .iter()
+        .map(|len| len.get())
+        .collect();
+    let grid = ChunkGrid {
+        dims: array.shape().to_vec(),
+        chunk,
+        sample_bytes: sample_type.n_bytes() as u64,
+    };
+    let subchunk = array.effective_subchunk_shape();
+    let decoded_at_once = ChunkGrid {
+        chunk: subchunk.map_or_else(
+            || grid.chunk.clone(),
+            |lens| lens.iter().map(|len| len.get()).collect(),
+        ),
+        ..grid.clone()
+    };
+    let chunk_bytes = decoded_at_once
+        .chunk
+        .iter()
+        .try_fold(grid.sample_bytes, |n, &len| n.checked_mul(len));
+    if !grid.is_valid() || !decoded_at_once.is_valid() {
+        return Err(bad("chunks and shape have different axes".to_owned()));
+    }
+    if chunk_bytes.is_none_or(|n| n > LARGEST_CHUNK_BYTES) {
+        return Err(bad(format!(
+            "chunks of shape {:?} decode to more than {LARGEST_CHUNK_BYTES} bytes",
+            decoded_at_once.chunk
+        )));
+    }
+    let format = format!("Zarr v{}", node.version());
+    let mut header = SeriesHeader::new(crate::open::display_name(path), format, shape, sample_type);
+    header.chunk = decoded_at_once.chunk_shape(&shape);
+    let mut attributes = node.attributes(&format!("array {name}"));
+    if let Some(group) = folder.parent().filter(|_| folder != path) {
+        if let Ok(Some(group_node)) = read_node(group) {
+            let group_name = relative(path, group);
+            attributes.extend(group_node.attributes(&format!("group {group_name}")));
+        }
+        attributes.extend(times_beside(group, shape.n_times));
+    }
+    let axes = axes_beside(&folder, array.dimensionality());
+    describe(&mut header, &attributes, &axes);
+    Ok(ZarrSource {
+        header,
+        path: path.to_owned(),
+        dataset: name,
+        array,
+        grid,
+    })
+}
+
+/// The folder of the array that a person meant.
+fn choose_array(path: &Path, dataset: Option<&str>) -> Result<(PathBuf, Node)> {
+    let found = find_arrays(path)?;
+    let candidates: Vec<Candidate> = found
+        .iter()
+        .map(|(folder, node)| Candidate {
+            name: relative(path, folder),
+            dims: node.dims(),
+            sample_type: node.sample_type(),
+            type_name: node.type_name(),
+        })
+        .collect();
+    let folder = match candidates.as_slice() {
+        // The folder is the array itself.
+        [one] if one.name == "/" => path.to_owned(),
+        _ => path.join(&choose(path, &candidates, dataset)?.name),
+    };
+    found
+        .into_iter()
+        .find(|(other, _)| *other == folder)
+        .ok_or(Error::EmptyFolder { path: folder })
+}
+
+/// Path of an array in its store, with slashes; "/" for the store itself.
+fn relative(path: &Path, folder: &Path) -> String {
+    let parts: Vec<String> = folder
+        .strip_prefix(path)
+        .unwrap_or(folder)
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    if parts.is_empty() {
+        return "/".to_owned();
+    }
+    parts.join("/")
+}
+
+/// A one-dimensional array of times in the frames' group.
+fn times_beside(group: &Path, n_times: usize) -> Option<Attribute> {
+    let entries = std::fs::read_dir(group).ok()?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| names_times(name))
+        .collect();
+    names.sort();
+    let folder = group.join(names.first()?);
+    let node = read_node(&folder).ok()??;
+    if node.dims() != [n_times as u64] {
+        return None;
+    }
+    let store = FilesystemStore::new(&folder).ok()?;
+    let array = Array::open(Arc::new(store), "/").ok()?;
+    let all = ArraySubset::new_with_shape(array.shape().to_vec());
+    let values: Vec<f64> = match node.sample_type()? {
+        SampleType::F64 => array.retrieve_array_subset(&all).ok()?,
+        SampleType::F32 => {
+            let values: Vec<f32> = array.retrieve_array_subset(&all).ok()?;
+            values.into_iter().map(f64::from).collect()
+        }
+        _ => return None,
+    };
+    Some(Attribute {
+        name: names[0].clone(),
+        value: AttributeValue::Numbers(values),
+        origin: format!("array {}", names[0]),
+    })
+}
+
+/// HyperSpy's descriptions of the axes, in groups `axis-0`, `axis-1` and so on beside the array.
+fn axes_beside(folder: &Path, n_axes: usize) -> Vec<Option<AxisNote>> {
+    (0..n_axes)
+        .map(|axis| {
+            let name = format!("axis-{axis}");
+            let node = read_node(&folder.parent()?.join(&name)).ok()??;
+            let attributes = node.attributes(&format!("group {name}"));
+            let find = |key: &str| attributes.iter().find(|a| a.name == key);
+            let AttributeValue::Numbers(scale) = &find("scale")?.value else {
+                return None;
+            };
+            let AttributeValue::Text(unit) = &find("units")?.value else {
+                return None;
+            };
+            Some(AxisNote {
+                step: *scale.first()?,
+                unit: unit.clone(),
+                origin: find("scale")?.origin.clone(),
+            })
+        })
+        .collect()
+}
+
+impl ZarrSource {
+    fn decode(&self, chunk: &[u64], needed: &Span) -> Result<Decoded> {
+        let corrupt = |problem: String| Error::Corrupt {
+            path: self.path.clone(),
+            dataset: self.dataset.clone(),
+            place: format!("chunk {chunk:?}"),
+            problem,
+        };
+        let key = self.array.chunk_key(chunk);
+        let file = self.array.storage().key_to_fspath(&key);
+        match std::fs::metadata(&file) {
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::MissingChunk {
+                    path: self.path.clone(),
+                    dataset: self.dataset.clone(),
+                    chunk: chunk.to_vec(),
+                    entry: key.to_string(),
+                });
+            }
+            Err(e) => return Err(Error::io(&file, "look at", e)),
+        }
+        let start = chunk.iter().zip(&self.grid.chunk).map(|(c, len)| c * len);
+        let relative: Vec<u64> = needed.first.iter().zip(start).map(|(f, s)| f - s).collect();
+        let subset = ArraySubset::new_with_start_shape(relative, needed.lens.clone())
+            .map_err(|e| corrupt(e.to_string()))?;
+        let bytes: ArrayBytes<'static> = self
+            .array
+            .retrieve_chunk_subset(chunk, &subset)
+            .map_err(|e| corrupt(e.to_string()))?;
+        let bytes = bytes.into_fixed().map_err(|e| corrupt(e.to_string()))?;
+        Ok(Decoded {
+            span: needed.clone(),
+            bytes: bytes.into_owned(),
+            big_endian: cfg!(target_endian = "big"),
+        })
+    }
+}
+
+impl FrameSource for ZarrSource {
+    fn header(&self) -> &SeriesHeader {
+        &self.header
+    }
+
+    fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> halotau::Result<()> {
+        prepare(block, run, &self.header)
+            .and_then(|()| {
+                read_chunked(
+                    &self.grid,
+                    &self.header.shape,
+                    run,
+                    block,
+                    |chunk, needed| self.decode(chunk, needed),
+                )
+            })
+            .map_err(|e| e.into_core(&self.header.name))
+    }
+}
+
+impl std::fmt::Debug for ZarrSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ZarrSource")
+            .field("path", &self.path)
+            .field("dataset", &self.dataset)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
