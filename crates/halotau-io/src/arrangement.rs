@@ -47,9 +47,12 @@ pub(crate) fn arrange(what: &str, dims: &[u64], wanted: Option<[usize; 5]>) -> R
         return fail("an axis is empty", false);
     }
     let (lead, pattern) = dims.split_at(dims.len() - 2);
-    let Some(n_frames) = lead.iter().try_fold(1_u64, |n, &len| n.checked_mul(len)) else {
-        return fail("more frames than can be counted", false);
-    };
+    // The largest sample has 8 bytes; later products of lengths cannot overflow once all of them together do not.
+    let n_bytes = dims.iter().try_fold(8_u64, |n, &len| n.checked_mul(len));
+    if n_bytes.is_none_or(|n| usize::try_from(n).is_err()) {
+        return fail("more samples than can be counted", false);
+    }
+    let n_frames = lead.iter().product();
     if let Some(w) = wanted
         && ((w[3] != 0 && w[3] != pattern[0]) || (w[4] != 0 && w[4] != pattern[1]))
     {
@@ -155,7 +158,7 @@ pub fn nearest_shapes(n_frames: u64, wanted: [u64; 3]) -> Vec<ScanShape> {
     for &n_times in &divisors {
         let positions = n_frames / n_times;
         for &n_rows in divisors.iter().take_while(|&&rows| rows <= positions) {
-            if positions % n_rows != 0 {
+            if !positions.is_multiple_of(n_rows) {
                 continue;
             }
             let shape = ScanShape {
@@ -177,7 +180,7 @@ pub fn nearest_shapes(n_frames: u64, wanted: [u64; 3]) -> Vec<ScanShape> {
 fn divisors(n: u64) -> Vec<u64> {
     let mut small: Vec<u64> = (1..)
         .take_while(|d| d * d <= n)
-        .filter(|d| n % d == 0)
+        .filter(|&d| n.is_multiple_of(d))
         .collect();
     let large: Vec<u64> = small
         .iter()
@@ -205,7 +208,8 @@ mod tests {
 
     #[test]
     fn the_axes_of_a_file_become_those_of_a_series() {
-        let cases: [(&[u64], Option<[usize; 5]>, Option<[usize; 5]>); 14] = [
+        type Case = (&'static [u64], Option<[usize; 5]>, Option<[usize; 5]>);
+        let cases: [Case; 14] = [
             (&[7, 2, 3, 4, 5], None, Some([7, 2, 3, 4, 5])),
             (
                 &[7, 2, 3, 4, 5],

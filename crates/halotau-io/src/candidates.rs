@@ -104,6 +104,7 @@ pub(crate) fn choose<'a>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
 
@@ -136,7 +137,7 @@ mod tests {
         );
         assert_eq!(name(&[small.clone(), other.clone()], None), None);
         assert_eq!(name(&[small, other], Some("/c/data")), found("c/data"));
-        assert_eq!(name(&[image.clone()], None), None);
+        assert_eq!(name(std::slice::from_ref(&image), None), None);
         let error = choose(path, &[image, large], Some("d"))
             .unwrap_err()
             .to_string();

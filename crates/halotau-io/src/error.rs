@@ -214,13 +214,14 @@ impl Error {
 
 /// The exit code that an error of the operating system stands for.
 ///
-/// A missing file is 66, a refused one 77, memory 71; everything else (disk full, read error, file that
+/// A missing file is 66, a refused one 77, memory 71, an output that is there already 73; everything else (disk full, read error, file that
 /// shrinks while it is read) is 74.
 pub fn io_exit_code(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => 66,
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => 77,
         io::ErrorKind::OutOfMemory => 71,
+        io::ErrorKind::AlreadyExists => 73,
         _ => 74,
     }
 }
@@ -232,6 +233,9 @@ fn say_io(error: &io::Error) -> String {
             "it ends too early (did it change while it was read?)".to_owned()
         }
         io::ErrorKind::PermissionDenied => "the permission is missing".to_owned(),
+        io::ErrorKind::AlreadyExists => {
+            "it exists already; remove it or give another name".to_owned()
+        }
         io::ErrorKind::StorageFull => "the disk is full".to_owned(),
         _ => error.to_string(),
     }
@@ -318,4 +322,19 @@ fn write_suggestions(f: &mut fmt::Formatter<'_>, suggestions: &[ScanShape]) -> f
         write!(f, "{comma}{} x {} x {}", s.n_times, s.n_rows, s.n_cols)?;
     }
     Ok(())
+}
+
+/// An error of the operating system among the causes of another error, as an error of its own.
+pub(crate) fn io_error_inside(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(match io.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(io.kind(), io.to_string()),
+            });
+        }
+        cause = error.source();
+    }
+    None
 }

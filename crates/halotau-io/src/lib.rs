@@ -18,9 +18,11 @@ mod open;
 mod positioned;
 mod raw;
 mod sample_bytes;
+mod series_writer;
 mod zarr_source;
 mod zarr_tree;
 
 pub use arrangement::nearest_shapes;
 pub use error::{Error, Result};
 pub use open::{BoxedSource, OpenRequest, open};
+pub use series_writer::{SeriesFormat, SeriesWriter};

@@ -221,6 +221,7 @@ fn unit_factor(unit: &str, field: Field) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use halotau::series::{SampleType, SeriesShape};
 

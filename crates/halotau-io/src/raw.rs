@@ -48,7 +48,8 @@ impl LinearSource {
             shape.pattern_rows as u64,
             shape.pattern_cols as u64,
         );
-        let scan_stride = sizes.and_then(|s| s.scan_stride(shape.n_positions() as u64));
+        let n_positions = (shape.n_rows as u64).checked_mul(shape.n_cols as u64);
+        let scan_stride = sizes.and_then(|s| s.scan_stride(n_positions?));
         let expected = scan_stride
             .and_then(|stride| stride.checked_mul(shape.n_times as u64))
             .and_then(|n| n.checked_add(layout.header_bytes));
@@ -226,7 +227,7 @@ fn size_error(
     let data = actual.saturating_sub(layout.header_bytes);
     let sizes = Sizes::of(layout, shape.pattern_rows as u64, shape.pattern_cols as u64)
         .filter(|sizes| sizes.frame_stride > 0);
-    let positions = shape.n_rows as u64 * shape.n_cols as u64;
+    let positions = (shape.n_rows as u64).saturating_mul(shape.n_cols as u64);
     let scan = sizes
         .and_then(|sizes| sizes.scan_stride(positions))
         .filter(|&n| n > 0);

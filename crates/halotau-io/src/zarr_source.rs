@@ -15,7 +15,7 @@ use zarrs::filesystem::FilesystemStore;
 use crate::arrangement::arrange;
 use crate::candidates::{Candidate, choose};
 use crate::chunked::{ChunkGrid, Decoded, Span, read_chunked};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_error_inside};
 use crate::metadata::{Attribute, AttributeValue, AxisNote, describe, names_times};
 use crate::sample_bytes::prepare;
 use crate::zarr_tree::{Node, find_arrays, read_node};
@@ -228,10 +228,12 @@ impl ZarrSource {
         let relative: Vec<u64> = needed.first.iter().zip(start).map(|(f, s)| f - s).collect();
         let subset = ArraySubset::new_with_start_shape(relative, needed.lens.clone())
             .map_err(|e| corrupt(e.to_string()))?;
-        let bytes: ArrayBytes<'static> = self
-            .array
-            .retrieve_chunk_subset(chunk, &subset)
-            .map_err(|e| corrupt(e.to_string()))?;
+        let bytes: ArrayBytes<'static> = self.array.retrieve_chunk_subset(chunk, &subset).map_err(
+            |e| match io_error_inside(&e) {
+                Some(source) => Error::io(&file, "read", source),
+                None => corrupt(e.to_string()),
+            },
+        )?;
         let bytes = bytes.into_fixed().map_err(|e| corrupt(e.to_string()))?;
         Ok(Decoded {
             span: needed.clone(),
