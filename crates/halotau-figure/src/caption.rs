@@ -93,6 +93,11 @@ pub(crate) fn variance(settings: &FluctuateSettings) -> String {
             short_number(settings.gain),
             short_number(settings.excess_factor)
         ),
+        Noise::FiniteCounting => format!(
+            "shot noise subtracted as gain · excess / mean counts · (1 − 1/pixels) (gain {}, excess {})",
+            short_number(settings.gain),
+            short_number(settings.excess_factor)
+        ),
         Noise::Factorial => "free of shot noise by factorial moments".to_owned(),
         Noise::TwoFrame => "free of shot noise by correlating consecutive scans".to_owned(),
     };

@@ -34,8 +34,11 @@ pub enum Noise {
     /// Nothing: raw V (the paper).
     None,
     /// `gain · excess_factor / ⟨I⟩` is subtracted.
-    #[default]
     Counting,
+    /// `gain · excess_factor / ⟨I⟩ · (1 − 1/P)` is subtracted, P pixels in the ring: the ring's own mean takes the share
+    /// 1/P of the noise away before. Zero on average for counting noise alone; `Counting` is short by `1/(P ⟨I⟩)` there.
+    #[default]
+    FiniteCounting,
     /// `⟨I (I − 1)⟩ / ⟨I⟩² − 1`; exact integers only.
     Factorial,
     /// `G(t, t + step) − 1`: consecutive scans share no noise. Needs tau far above the step.

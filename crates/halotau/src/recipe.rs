@@ -122,7 +122,7 @@ impl Recipe {
                 self.relaxation.lag_fraction = 0.5;
                 self.relaxation.stretch = Stretch::Fixed(1.0);
                 self.relaxation.baseline = Baseline::One;
-                self.structure.noise = Noise::Counting;
+                self.structure.noise = Noise::FiniteCounting;
                 self.arrhenius.average = Average::LogMean;
             }
         }

@@ -73,6 +73,11 @@ impl Moments {
         self.shot * self.n / (self.sum * self.sum)
     }
 
+    /// The shot noise that is left after the pixels' own mean was taken.
+    fn finite_shot_noise(&self) -> f64 {
+        self.shot_noise() * (1.0 - 1.0 / self.n)
+    }
+
     fn two_frame(&self) -> f64 {
         let [n, here, there, product] = self.both;
         product * n / (here * there) - 1.0
@@ -131,6 +136,9 @@ pub fn fluctuation(
         Noise::None => sums.mean(grouping, left_out, Moments::raw),
         Noise::Counting => sums.mean(grouping, left_out, |cell| {
             cell.raw() - noise * cell.shot_noise()
+        }),
+        Noise::FiniteCounting => sums.mean(grouping, left_out, |cell| {
+            cell.raw() - noise * cell.finite_shot_noise()
         }),
         Noise::Factorial if is_integer => {
             sums.mean(grouping, left_out, |cell| cell.raw() - cell.shot_noise())
@@ -252,6 +260,9 @@ mod tests {
         assert!((result.raw_ring - raw).abs() < 1e-15);
         let shot = (2.0 * 0.5 + 4.0 * 0.2) / 6.0;
         assert!((result.counting - (raw - shot)).abs() < 1e-15);
+        // The default takes 1 − 1/P of each ring's shot noise.
+        let finite = (2.0 * 0.5 * 0.5 + 4.0 * 0.2 * 0.75) / 6.0;
+        assert!((result.value - (raw - finite)).abs() < 1e-15);
         assert!((result.factorial - result.counting).abs() < 1e-15);
         let band_raw = (122.0 / 6.0) / 16.0 - 1.0;
         assert!((result.raw_band - band_raw).abs() < 1e-15);
