@@ -361,7 +361,8 @@ fn lowest_on_grid(curve: &Curve) -> f64 {
 fn no_point_of_a_dense_grid_is_lower() {
     // Curves without contrast have the most local minima; the others of the fifty kinds are there once.
     let without_contrast = (0..N_CURVES).filter(|index| index / 2 % 25 == 3);
-    for index in without_contrast.chain(0..50) {
+    // The last two end higher from the lowest start of the scan alone.
+    for index in without_contrast.chain(0..50).chain([3367, 3426]) {
         let curve = Curve::draw(index);
         let found = fit(&curve.problem());
         let lowest = lowest_on_grid(&curve);

