@@ -17,12 +17,16 @@ use crate::series::{Position, Warning};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The number.
+    #[serde(with = "crate::nonfinite")]
     pub value: f64,
     /// Standard error.
+    #[serde(with = "crate::nonfinite")]
     pub error: f64,
     /// Lower end of the interval.
+    #[serde(with = "crate::nonfinite")]
     pub lower: f64,
     /// Upper end of the interval.
+    #[serde(with = "crate::nonfinite")]
     pub upper: f64,
 }
 
@@ -44,12 +48,15 @@ pub struct MapSummary {
     /// tau of the position-averaged curve, seconds.
     pub tau_ensemble_s: Estimate,
     /// 16th and 84th percentile of tau, seconds.
+    #[serde(with = "crate::nonfinite::pair")]
     pub tau_spread_s: [f64; 2],
     /// Standard deviation of ln tau over positions, with the noise.
+    #[serde(with = "crate::nonfinite")]
     pub ln_tau_sd: f64,
     /// Mean V.
     pub fluctuation_mean: Estimate,
     /// Standard deviation of V over positions, with the noise.
+    #[serde(with = "crate::nonfinite")]
     pub fluctuation_sd: f64,
     /// Mean contrast of the fits.
     pub contrast_mean: Estimate,

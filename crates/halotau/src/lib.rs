@@ -23,6 +23,7 @@ pub mod error;
 pub mod fluctuate;
 mod least_squares;
 pub mod map;
+pub mod nonfinite;
 pub mod quality;
 pub mod rank;
 pub mod recipe;

@@ -15,6 +15,7 @@ use crate::series::Position;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StructureDynamics {
     /// Spearman's rho with mid-ranks; NaN for fewer than 3 positions.
+    #[serde(with = "crate::nonfinite")]
     pub spearman: f64,
     /// Positions that entered.
     pub n: usize,

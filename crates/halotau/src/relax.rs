@@ -147,21 +147,27 @@ pub enum FitOutcome {
 }
 
 /// The fit of one curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct KwwFit {
     /// Relaxation time in the convention of the settings.
+    #[serde(with = "crate::nonfinite")]
     pub tau_s: f64,
     /// Amplitude of the decay, g(0) − baseline.
+    #[serde(with = "crate::nonfinite")]
     pub contrast: f64,
     /// Stretch exponent.
+    #[serde(with = "crate::nonfinite")]
     pub stretch: f64,
     /// Value of g at infinite lag.
+    #[serde(with = "crate::nonfinite")]
     pub baseline: f64,
     /// How it ended.
     pub outcome: FitOutcome,
     /// Weighted sum of squared residuals.
+    #[serde(with = "crate::nonfinite")]
     pub cost: f64,
     /// Condition number of the Jacobian, columns scaled to unit length; infinite where not known.
+    #[serde(with = "crate::nonfinite")]
     pub condition: f64,
     /// Iterations taken.
     pub iterations: usize,
