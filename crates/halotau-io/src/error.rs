@@ -168,6 +168,69 @@ pub enum Error {
         /// What was given.
         found: String,
     },
+    /// Another process writes the same results.
+    #[error(
+        "{} is being written by another process{}; wait until it is done, or choose another output folder",
+        .path.display(), say_process(.process)
+    )]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// Number of the process, where it left it.
+        process: Option<u32>,
+    },
+    /// An unfinished or finished reduction was made with other parameters.
+    #[error(
+        "{} was made with other parameters: {}; choose another output folder, or discard it with --restart",
+        .path.display(), .differences.join(", ")
+    )]
+    StaleParameters {
+        /// The folder.
+        path: PathBuf,
+        /// Each key that differs: "ring.q_max: 4.6 -> 4.8".
+        differences: Vec<String>,
+    },
+    /// A reduction was not finished.
+    #[error(
+        "{} is incomplete: {done} of {total} shards; repeat the command that made it, it goes on where it was",
+        .path.display()
+    )]
+    Incomplete {
+        /// The folder.
+        path: PathBuf,
+        /// Shards that are complete.
+        done: usize,
+        /// Shards that there should be.
+        total: usize,
+    },
+    /// A file of the results is missing, cut short or changed.
+    #[error("{}: {problem}; {cure}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// How to make it again.
+        cure: &'static str,
+    },
+    /// A folder that should hold results, or should be made, holds something else.
+    #[error("{} {problem}", .path.display())]
+    NotResults {
+        /// The folder.
+        path: PathBuf,
+        /// What it is, and what to do.
+        problem: &'static str,
+    },
+    /// A file format refused what was to be written.
+    #[error("cannot write {} as {format}: {problem}", .path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// The format, in words.
+        format: &'static str,
+        /// The encoder's words.
+        problem: String,
+    },
     /// An error of the core, met while a file was used.
     #[error(transparent)]
     Core(#[from] halotau::Error),
@@ -186,7 +249,8 @@ impl Error {
     /// The exit code of a command that fails with this error, after `sysexits.h`.
     ///
     /// 65 for bad data, 66 for a missing input, 71 for memory, 74 for an input or output error,
-    /// 77 for a missing permission.
+    /// 75 for results that another process writes, 77 for a missing permission, 78 for parameters that contradict
+    /// what is there.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { source, .. } => io_exit_code(source),
@@ -195,7 +259,9 @@ impl Error {
             Self::Core(halotau::Error::Source { source, .. }) => {
                 source.downcast_ref::<Self>().map_or(65, Self::exit_code)
             }
-            Self::Value { .. } => 70,
+            Self::Value { .. } | Self::Export { .. } => 70,
+            Self::Locked { .. } => 75,
+            Self::StaleParameters { .. } => 78,
             _ => 65,
         }
     }
@@ -239,6 +305,10 @@ fn say_io(error: &io::Error) -> String {
         io::ErrorKind::StorageFull => "the disk is full".to_owned(),
         _ => error.to_string(),
     }
+}
+
+fn say_process(process: &Option<u32>) -> String {
+    process.map_or_else(String::new, |process| format!(" ({process})"))
 }
 
 fn say_candidates(candidates: &[String]) -> String {

@@ -3,8 +3,17 @@
 //! [`open()`] recognizes a container by its content and gives a [`FrameSource`](halotau::source::FrameSource):
 //! `.npy`, raw binary, Zarr, HDF5, or a folder or list of one-scan files. No size that a header states is
 //! believed before it was compared with the length of the file.
+//!
+//! [`reduction_folder`] keeps the one pass over the data, shard by shard, so that a killed run goes on where it was;
+//! [`analysis_folder`] keeps the results of one temperature; Every byte that is
+//! read back is one that was written, or an error that names the file.
 
+pub mod analysis_folder;
 pub mod error;
+mod manifest;
+pub mod maps;
+pub mod reduction_folder;
+mod zarr_store;
 
 mod arrangement;
 mod candidates;

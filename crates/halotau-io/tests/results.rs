@@ -1,0 +1,10 @@
+//! Do results come back bit for bit, survive a kill, and notice damage?
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "results/analysis.rs"]
+mod analysis;
+#[path = "results/fabricated.rs"]
+mod fabricated;
+#[path = "results/reduction.rs"]
+mod reduction;
