@@ -4,6 +4,8 @@
 
 #[path = "results/analysis.rs"]
 mod analysis;
+#[path = "results/export.rs"]
+mod export;
 #[path = "results/fabricated.rs"]
 mod fabricated;
 #[path = "results/reduction.rs"]
