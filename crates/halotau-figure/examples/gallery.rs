@@ -11,7 +11,7 @@ use std::error::Error;
 use std::path::Path;
 
 use halotau::analysis::Study;
-use halotau_figure::{Svg, figures, png, report};
+use halotau_figure::{png, report};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("name a folder")?;
@@ -35,38 +35,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn draw(folder: &Path, name: &str, study: &Study) -> Result<(), Box<dyn Error>> {
-    let analysis = &study.analyses[0];
-    let (n_rows, n_cols) = analysis.quality.dim();
-    let reduction = fabricate::reduction(n_rows, n_cols, analysis.time.len(), 132);
-    let examples = analysis.examples.ok_or("no examples")?;
-    let mut drawings: Vec<(&str, Svg)> = vec![
-        ("tau-maps", figures::tau_maps(study)?),
-        ("fluctuation-maps", figures::fluctuation_maps(study)?),
-        ("averages", figures::averages_against_temperature(study)?),
-        ("scatter", figures::scatter(study)?),
-        (
-            "examples",
-            figures::example_curves(analysis, &fabricate::patterns(examples))?,
-        ),
-        ("two-time", figures::two_time(analysis)?),
-        (
-            "mean-pattern",
-            figures::mean_pattern(&reduction, &analysis.recipe)?,
-        ),
-        (
-            "quality",
-            figures::quality(analysis, &fabricate::traces(&reduction))?,
-        ),
-    ];
-    if !study.arrhenius.is_empty() {
-        drawings.push(("arrhenius", figures::arrhenius(study)?));
-    }
-    let report = report::html(&fabricate::report_input(study));
+    let input = fabricate::report_input(study);
+    let report = report::html(&input);
     std::fs::write(folder.join(format!("{name}-report.html")), report)?;
-    for (figure, svg) in drawings {
-        let stem = folder.join(format!("{name}-{figure}"));
-        std::fs::write(stem.with_extension("svg"), svg.to_xml())?;
-        std::fs::write(stem.with_extension("png"), png(&svg, 200.0)?)?;
+    for figure in &input.figures {
+        let stem = folder.join(format!("{name}-{}", figure.id));
+        std::fs::write(stem.with_extension("svg"), figure.svg.to_xml())?;
+        std::fs::write(stem.with_extension("png"), png(&figure.svg, 200.0)?)?;
     }
     Ok(())
 }

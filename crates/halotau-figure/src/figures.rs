@@ -17,6 +17,11 @@ pub use temperature::{arrhenius, averages_against_temperature};
 pub(crate) use scatter::relation_text;
 pub(crate) use temperature::{average_name, energy_text};
 
+use halotau::analysis::{Analysis, Study};
+use halotau::reduce::Reduction;
+
+use crate::caption;
+use crate::error::Result;
 use crate::svg::Svg;
 
 /// A figure with its words, as a report shows it.
@@ -30,4 +35,105 @@ pub struct Figure {
     pub caption: String,
     /// The drawing.
     pub svg: Svg,
+}
+
+impl Figure {
+    fn new(id: &str, title: &str, caption: String, svg: Svg) -> Self {
+        Self {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            caption,
+            svg,
+        }
+    }
+}
+
+/// The figures of several temperatures, in their order; without the Arrhenius plot where there is no fit.
+///
+/// # Errors
+///
+/// Those of the figures.
+pub fn of_study(study: &Study) -> Result<Vec<Figure>> {
+    let mut figures = vec![
+        Figure::new(
+            "tau_maps",
+            "Relaxation time",
+            caption::tau_maps(study),
+            tau_maps(study)?,
+        ),
+        Figure::new(
+            "fluctuation_maps",
+            "Azimuthal variance",
+            caption::fluctuation_maps(study),
+            fluctuation_maps(study)?,
+        ),
+        Figure::new(
+            "averages",
+            "Averages against temperature",
+            caption::averages_against_temperature(study),
+            averages_against_temperature(study)?,
+        ),
+        Figure::new(
+            "scatter",
+            "Structure and dynamics",
+            caption::scatter(study),
+            scatter(study)?,
+        ),
+    ];
+    if !study.arrhenius.is_empty() {
+        figures.push(Figure::new(
+            "arrhenius",
+            "Activation energy",
+            caption::arrhenius(study),
+            arrhenius(study)?,
+        ));
+    }
+    Ok(figures)
+}
+
+/// The figures of one temperature; those whose data are not given are left out.
+///
+/// # Errors
+///
+/// Those of the figures.
+pub fn of_analysis(
+    analysis: &Analysis,
+    examples: Option<&ExamplePatterns>,
+    reduction: Option<&Reduction>,
+    traces: &TimeTraces,
+) -> Result<Vec<Figure>> {
+    let at = maps::temperature(analysis).to_plain();
+    let titled = |title: &str| format!("{title} at {at}");
+    let mut figures = Vec::new();
+    if let Some(examples) = examples {
+        figures.push(Figure::new(
+            "example_curves",
+            &titled("A slow and a fast position"),
+            caption::example_curves(analysis),
+            example_curves(analysis, examples)?,
+        ));
+    }
+    if !analysis.two_time.is_empty() {
+        figures.push(Figure::new(
+            "two_time",
+            &titled("Two-time correlation"),
+            caption::two_time(analysis),
+            two_time(analysis)?,
+        ));
+    }
+    if let Some(reduction) = reduction {
+        figures.push(Figure::new(
+            "mean_pattern",
+            &titled("Mean pattern"),
+            caption::mean_pattern(&analysis.recipe),
+            mean_pattern(reduction, &analysis.recipe)?,
+        ));
+    }
+    figures.push(Figure::new(
+        "quality",
+        &titled("Quality"),
+        caption::quality(analysis),
+        quality(analysis, traces)?,
+    ));
+    Ok(figures)
 }

@@ -48,56 +48,61 @@ const MANY_BAD: f64 = 0.1;
 
 /// The light of a study with the reasons for it.
 pub fn light(study: &Study) -> (Light, Vec<String>) {
-    let mut light = Light::Green;
-    let mut reasons = Vec::new();
     if study.analyses.is_empty() {
         return (Light::Red, vec!["There is no result.".to_owned()]);
     }
-    let mut raise = |to: Light, reason: String| {
-        light = light.max(to);
-        reasons.push(reason);
+    // Of the analyses that meet a condition: their names with the share that met it.
+    let where_holds = |condition: &dyn Fn(&Analysis) -> Option<f64>| -> Option<String> {
+        let names: Vec<String> = study
+            .analyses
+            .iter()
+            .filter_map(|analysis| {
+                let share = condition(analysis)?;
+                Some(format!("{} ({})", name(analysis), percent(share)))
+            })
+            .collect();
+        (!names.is_empty()).then(|| names.join(", "))
     };
-    for analysis in &study.analyses {
-        let name = name(analysis);
-        let (bad, censored) = (bad_share(analysis), censored_share(analysis));
-        let most = analysis.recipe.output.max_bad;
-        if analysis.summary.n_valid == 0 {
-            raise(Light::Red, format!("At {name} no position has a number."));
-        } else if bad > most {
-            raise(
-                Light::Red,
-                format!(
-                    "At {name} {} of the positions have no number.",
-                    percent(bad)
-                ),
-            );
-        } else if bad > MANY_BAD {
-            raise(
-                Light::Yellow,
-                format!(
-                    "At {name} {} of the positions have no number.",
-                    percent(bad)
-                ),
-            );
+    let mut light = Light::Green;
+    let mut reasons = Vec::new();
+    let mut raise = |to: Light, places: Option<String>, reason: &str| {
+        if let Some(places) = places {
+            light = light.max(to);
+            reasons.push(format!("{reason} at {places}."));
         }
-        if censored > 0.5 {
-            raise(
-                Light::Yellow,
-                format!(
-                    "At {name} more than half of the relaxation times are lower limits ({}): averages there, the median too, rest on extrapolation.",
-                    percent(censored)
-                ),
-            );
-        } else if censored > MANY_CENSORED {
-            raise(
-                Light::Yellow,
-                format!(
-                    "At {name} {} of the relaxation times are lower limits: prefer the median to the means.",
-                    percent(censored)
-                ),
-            );
-        }
-    }
+    };
+    let too_bad = |analysis: &Analysis| {
+        analysis.summary.n_valid == 0 || bad_share(analysis) > analysis.recipe.output.max_bad
+    };
+    raise(
+        Light::Red,
+        where_holds(&|analysis| too_bad(analysis).then(|| bad_share(analysis))),
+        "Too many positions have no number",
+    );
+    raise(
+        Light::Yellow,
+        where_holds(&|analysis| {
+            let share = bad_share(analysis);
+            (!too_bad(analysis) && share > MANY_BAD).then_some(share)
+        }),
+        "Many positions have no number",
+    );
+    raise(
+        Light::Yellow,
+        where_holds(&|analysis| {
+            let share = censored_share(analysis);
+            (share > 0.5).then_some(share)
+        }),
+        "All averages, the median too, rest on extrapolation, because more than half of the relaxation times are lower limits,",
+    );
+    raise(
+        Light::Yellow,
+        where_holds(&|analysis| {
+            let share = censored_share(analysis);
+            (share > MANY_CENSORED && share <= 0.5).then_some(share)
+        }),
+        "Prefer the median to the means, because many relaxation times are lower limits,",
+    );
     (light, reasons)
 }
 
@@ -114,15 +119,15 @@ pub(super) fn censored_share(analysis: &Analysis) -> f64 {
 /// "42 %"
 pub(super) fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.005 {
-        return "< 1 %".to_owned();
+        return "<\u{a0}1\u{a0}%".to_owned();
     }
-    format!("{:.0} %", 100.0 * share)
+    format!("{:.0}\u{a0}%", 100.0 * share)
 }
 
 /// "633 K", or the name of the series.
 pub(super) fn name(analysis: &Analysis) -> String {
     if analysis.temperature_k.is_finite() {
-        format!("{} K", short_number(analysis.temperature_k))
+        format!("{}\u{a0}K", short_number(analysis.temperature_k))
     } else {
         analysis.name.clone()
     }

@@ -38,13 +38,16 @@ impl Table {
 }
 
 fn csv_cell(cell: &str) -> String {
-    let cell = cell.replace('−', "-");
+    let cell = cell.replace('−', "-").replace('\u{a0}', " ");
     if cell.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
         cell
     }
 }
+
+/// Longer cells may be broken into lines; shorter ones are numbers with their intervals.
+const LONG_CELL: usize = 32;
 
 /// A page that is being written.
 #[derive(Debug)]
@@ -113,6 +116,8 @@ impl Page {
                 let cell = escape(cell);
                 let _ = if col == 0 {
                     write!(self.body, "<th scope=\"row\">{cell}</th>")
+                } else if cell.chars().count() > LONG_CELL {
+                    write!(self.body, "<td class=\"text\">{cell}</td>")
                 } else {
                     write!(self.body, "<td>{cell}</td>")
                 };

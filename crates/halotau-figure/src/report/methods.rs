@@ -56,6 +56,8 @@ pub fn methods(study: &Study, version: &str) -> String {
         format!(" at {}", conditions.join(", "))
     };
     text.push_str(&format!("Time series of 4D-STEM scans were recorded{at}. "));
+    // Temperatures that were recorded alike are named together.
+    let mut records: Vec<(String, Vec<String>)> = Vec::new();
     for analysis in &study.analyses {
         let (n_rows, n_cols) = analysis.quality.dim();
         let step = if analysis.step_nm.is_finite() {
@@ -68,12 +70,18 @@ pub fn methods(study: &Study, version: &str) -> String {
             TimeBasis::Total => "the total duration",
             TimeBasis::Period | TimeBasis::Auto => "the nominal period",
         };
-        text.push_str(&format!(
-            "At {}: {} scans of {n_rows} x {n_cols} positions{step}, {} s apart (from {basis}). ",
-            name(analysis),
+        let record = format!(
+            "{} scans of {n_rows} x {n_cols} positions{step}, {} s apart (from {basis})",
             analysis.time.len(),
             rounded(analysis.time.step_s()),
-        ));
+        );
+        match records.iter_mut().find(|(known, _)| *known == record) {
+            Some((_, names)) => names.push(name(analysis)),
+            None => records.push((record, vec![name(analysis)])),
+        }
+    }
+    for (record, names) in records {
+        text.push_str(&format!("At {}: {record}. ", names.join(", ")));
     }
     text.push_str(&format!(
         "Dynamics: {} ({} pixels). ",

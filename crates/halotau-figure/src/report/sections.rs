@@ -11,8 +11,8 @@ use super::html::{Page, Table};
 use super::methods::{BIBTEX, CITATION};
 use crate::caption::level;
 use crate::figures::{average_name, energy_text};
-use crate::scale::{significant, with_interval};
-use crate::svg::escape;
+use crate::scale::{short_number, significant, with_interval};
+use crate::svg::{POINTS_PER_MM, escape};
 
 /// Links to the parts that are there.
 pub(super) fn contents(page: &mut Page, input: &ReportInput<'_>) {
@@ -47,8 +47,9 @@ pub(super) fn figures(page: &mut Page, input: &ReportInput<'_>) {
         // The number keeps ids of glyphs apart, whatever the figures are called.
         let drawing = figure.svg.to_element(&format!("f{}-", index + 1));
         page.raw(&format!(
-            "<figure id=\"figure-{}\">\n<div class=\"paper\">{drawing}</div>\n<figcaption><strong>Figure {}. {}.</strong> {}</figcaption>\n</figure>",
+            "<figure id=\"figure-{}\">\n<div class=\"paper\" style=\"--millimeters:{}\">{drawing}</div>\n<figcaption><strong>Figure {}. {}.</strong> {}</figcaption>\n</figure>",
             index + 1,
+            (figure.svg.width() / POINTS_PER_MM).round(),
             index + 1,
             escape(&figure.title),
             escape(&figure.caption)
@@ -69,27 +70,36 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
         .first()
         .map(|analysis| level(&analysis.recipe))
         .unwrap_or_default();
-    let mut table = Table::new(
-        &format!("Averages over positions with {interval} intervals"),
+    let mut dynamics = Table::new(
+        &format!("Relaxation time, averages over positions with {interval} intervals"),
         &[
             "temperature",
             "positions",
             "valid",
             "lower limits",
-            "log mean τ (s)",
-            "mean τ (s)",
-            "median τ (s)",
-            "ensemble τ (s)",
+            "log mean (s)",
+            "mean (s)",
+            "median (s)",
+            "ensemble curve (s)",
             "spread of ln τ",
+        ],
+    );
+    let mut structure = Table::new(
+        &format!(
+            "Azimuthal variance, contrast and rank correlation, with {interval} intervals of means"
+        ),
+        &[
+            "temperature",
             "mean V",
             "spread of V",
             "mean contrast",
-            "ρ",
+            "Spearman ρ",
+            "n",
         ],
     );
     for analysis in &study.analyses {
         let summary = &analysis.summary;
-        table.rows.push(vec![
+        dynamics.rows.push(vec![
             name(analysis),
             summary.n_positions.to_string(),
             summary.n_valid.to_string(),
@@ -99,13 +109,18 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
             estimate(summary.tau_median_s),
             estimate(summary.tau_ensemble_s),
             significant(summary.ln_tau_sd, 2),
+        ]);
+        structure.rows.push(vec![
+            name(analysis),
             estimate(summary.fluctuation_mean),
             significant(summary.fluctuation_sd, 2),
             estimate(summary.contrast_mean),
             significant(analysis.relation.spearman, 2),
+            analysis.relation.n.to_string(),
         ]);
     }
-    page.table(&table);
+    page.table(&dynamics);
+    page.table(&structure);
     if !study.arrhenius.is_empty() {
         page.table(&energies(input, &interval));
         if let Some(left) = leave_one_out(input) {
@@ -168,7 +183,7 @@ fn leave_one_out(input: &ReportInput<'_>) -> Option<Table> {
         &columns,
     );
     for temperature_k in left {
-        let mut row = vec![format!("{} K", significant(temperature_k, 4))];
+        let mut row = vec![format!("{} K", short_number(temperature_k))];
         for average in Average::ALL {
             let energy = study
                 .arrhenius
@@ -220,7 +235,7 @@ pub(super) fn comparison(page: &mut Page, input: &ReportInput<'_>) {
         table.rows.push(vec![
             row.quantity.clone(),
             row.temperature_k
-                .map_or_else(|| "all".to_owned(), |t| format!("{} K", significant(t, 4))),
+                .map_or_else(|| "all".to_owned(), |t| format!("{} K", short_number(t))),
             significant(row.paper, 3),
             significant(row.recommended, 3),
             difference.replace('-', "−"),

@@ -14,9 +14,8 @@ use halotau::relate::StructureDynamics;
 use halotau::relax::{FitOutcome, KwwFit, RelaxationMap};
 use halotau::ring::Annulus;
 use halotau::series::{Position, SampleType, SeriesShape, Warning};
-use halotau_figure::figures::{self, ExamplePatterns, Figure, TimeTraces};
+use halotau_figure::figures::{self, ExamplePatterns, TimeTraces};
 use halotau_figure::report::{self, ComparisonRow, ReportInput, Table};
-use halotau_figure::{Svg, caption};
 
 /// A number between −1 and 1 that depends on integers alone.
 fn noise(a: usize, b: usize, c: usize) -> f64 {
@@ -428,62 +427,17 @@ pub(crate) fn report_input(study: &Study) -> ReportInput<'_> {
             .examples
             .expect("the fabricated results have examples"),
     );
-    let figure = |title: &str, caption: String, svg: Svg| Figure {
-        id: title.to_lowercase().replace(' ', "_"),
-        title: title.to_owned(),
-        caption,
-        svg,
-    };
     let drawn = "the fabricated results can be drawn";
-    let mut figures = vec![
-        figure(
-            "Relaxation time",
-            caption::tau_maps(study),
-            figures::tau_maps(study).expect(drawn),
-        ),
-        figure(
-            "Azimuthal variance",
-            caption::fluctuation_maps(study),
-            figures::fluctuation_maps(study).expect(drawn),
-        ),
-        figure(
-            "Averages",
-            caption::averages_against_temperature(study),
-            figures::averages_against_temperature(study).expect(drawn),
-        ),
-        figure(
-            "Structure and dynamics",
-            caption::scatter(study),
-            figures::scatter(study).expect(drawn),
-        ),
-        figure(
-            "Slow and fast",
-            caption::example_curves(analysis),
-            figures::example_curves(analysis, &examples).expect(drawn),
-        ),
-        figure(
-            "Two-time correlation",
-            caption::two_time(analysis),
-            figures::two_time(analysis).expect(drawn),
-        ),
-        figure(
-            "Mean pattern",
-            caption::mean_pattern(&analysis.recipe),
-            figures::mean_pattern(&reduction, &analysis.recipe).expect(drawn),
-        ),
-        figure(
-            "Quality",
-            caption::quality(analysis),
-            figures::quality(analysis, &traces(&reduction)).expect(drawn),
-        ),
-    ];
-    if !study.arrhenius.is_empty() {
-        figures.push(figure(
-            "Activation energy",
-            caption::arrhenius(study),
-            figures::arrhenius(study).expect(drawn),
-        ));
-    }
+    let mut figures = figures::of_study(study).expect(drawn);
+    figures.extend(
+        figures::of_analysis(
+            analysis,
+            Some(&examples),
+            Some(&reduction),
+            &traces(&reduction),
+        )
+        .expect(drawn),
+    );
     let mut truth = Table::new(
         "Recovered beside the truth",
         &["quantity", "recovered", "truth"],
