@@ -111,6 +111,12 @@ def counting(x, gain, excess_factor):
     return np.mean((x**2).mean(1) / x.mean(1) ** 2 - 1 - gain * excess_factor / x.mean(1))
 
 
+def finite_counting(x, gain, excess_factor):
+    """As counting, with the share 1 / P of the noise left in that the mean over P pixels took away before."""
+    left = 1 - 1 / x.shape[1]
+    return np.mean((x**2).mean(1) / x.mean(1) ** 2 - 1 - left * gain * excess_factor / x.mean(1))
+
+
 def factorial(x):
     """<x (x - 1)> / <x>^2 - 1 of each scan, then the mean over scans."""
     return np.mean((x * (x - 1)).mean(1) / x.mean(1) ** 2 - 1)

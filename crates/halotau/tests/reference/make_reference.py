@@ -68,15 +68,21 @@ def fluctuation(settings, series, valid, q):
     inside = d.ring_mask(q, valid, band_per_nm)
     band = series[..., inside]
     rings = d.ring_numbers(q[inside], band_per_nm[0], settings["q_step_per_nm"])
-    corrected = lambda x: d.counting(x, settings["gain"], settings["excess_factor"])  # noqa: E731
+    noise = (settings["gain"], settings["excess_factor"])
+    statistics = {
+        "raw": d.raw,
+        "counting": lambda x: d.counting(x, *noise),
+        "finite_counting": lambda x: d.finite_counting(x, *noise),
+        "factorial": d.factorial,
+        "two_frame": d.two_frame,
+    }
     out = {
         "n_band_pixels": int(inside.sum()),
         "pixels_per_ring": np.bincount(rings),
         "mean_counts": positions(band, np.mean),
     }
     for grouping, groups in [("ring", rings), ("band", np.zeros_like(rings))]:
-        for name, statistic in [("raw", d.raw), ("counting", corrected), ("factorial", d.factorial),
-                                ("two_frame", d.two_frame)]:
+        for name, statistic in statistics.items():
             out[f"{name}_{grouping}"] = positions(band, lambda x: d.variance(x, groups, statistic))
     return out
 
