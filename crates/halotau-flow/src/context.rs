@@ -141,6 +141,7 @@ impl std::fmt::Debug for Context<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use std::sync::Mutex;
 

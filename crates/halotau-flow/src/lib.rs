@@ -10,8 +10,12 @@
 
 pub mod context;
 pub mod error;
+pub mod init;
+pub mod inspect;
 pub mod memory;
 pub mod recipe_file;
+pub mod simulate;
 
 pub use context::{Context, Event, Unit};
 pub use error::{Error, Result};
+pub use halotau_io::{OpenRequest, SeriesFormat};

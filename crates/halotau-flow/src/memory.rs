@@ -97,7 +97,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     };
     let bytes = number * factor;
     // Above 2^63 the conversion would only saturate; no machine has that much.
-    (bytes >= 1.0 && bytes < 9.0e18).then_some(bytes as u64)
+    (1.0..9.0e18).contains(&bytes).then_some(bytes as u64)
 }
 
 /// A size for people, three significant digits in powers of 1000: `106 GB`.

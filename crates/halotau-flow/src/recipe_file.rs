@@ -80,7 +80,7 @@ pub fn parse(text: &str, name: &str, folder: &Path, overrides: &[String]) -> Res
     let mut table: Table = file.read()?;
     let mut texts = vec![file];
     for given in overrides {
-        texts.push(override_with(&mut table, given)?);
+        texts.push(override_with::<Recipe>(&mut table, given)?);
     }
     let profile = match table.get("profile") {
         Some(value) => value.clone().try_into().map_err(whole)?,
@@ -105,6 +105,25 @@ pub fn parse(text: &str, name: &str, folder: &Path, overrides: &[String]) -> Res
     };
     check::check(&loaded.recipe).map_err(|error| loaded.locate(error.into()))?;
     Ok(loaded)
+}
+
+/// Reads other settings with the same rules: unknown keys are refused with the nearest, overrides win.
+pub(crate) fn override_settings<T: DeserializeOwned>(
+    text: &str,
+    name: &str,
+    overrides: &[String],
+) -> Result<T> {
+    let file = SourceText {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        prefix: String::new(),
+    };
+    file.read::<T>()?;
+    let mut table: Table = file.read()?;
+    for given in overrides {
+        override_with::<T>(&mut table, given)?;
+    }
+    table.try_into().map_err(whole)
 }
 
 impl Loaded {
@@ -303,7 +322,7 @@ fn explain(message: &str) -> (&'static str, String, Option<String>) {
 }
 
 /// Sets one `key=value` in the table. The value is TOML; a bare word is a string.
-fn override_with(table: &mut Table, given: &str) -> Result<SourceText> {
+fn override_with<T: DeserializeOwned>(table: &mut Table, given: &str) -> Result<SourceText> {
     let malformed = |problem: &str| Error::usage(format!("-s {given}"), problem);
     let Some((key, value)) = given.split_once('=') else {
         return Err(malformed("write it as key=value, such as pattern.bin=2"));
@@ -326,7 +345,7 @@ fn override_with(table: &mut Table, given: &str) -> Result<SourceText> {
     };
     let target = match data_block(given) {
         None => {
-            source.read_part::<Recipe>()?;
+            source.read_part::<T>()?;
             table
         }
         Some((idx, _)) => {

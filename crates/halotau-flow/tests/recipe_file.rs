@@ -1,5 +1,7 @@
 //! Recipes as people write them, right and wrong.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::path::Path;
 
 use halotau::axes::QRange;

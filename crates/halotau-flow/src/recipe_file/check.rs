@@ -249,7 +249,7 @@ fn data_block(idx: usize, block: &DataBlock) -> Result<()> {
         "give the file or folder as path, or one-scan files as files",
     )?;
     require(
-        !(has_path && !block.files.is_empty()),
+        !has_path || block.files.is_empty(),
         &key("files"),
         format!("{} files", block.files.len()),
         "give either path or files, not both",

@@ -157,6 +157,7 @@ fn push_line(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
