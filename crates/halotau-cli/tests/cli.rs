@@ -1,0 +1,316 @@
+//! The real command in a fresh folder.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+/// What a call gave.
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Outcome {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+fn halotau(folder: &TempDir, arguments: &[&str]) -> Outcome {
+    let output = Command::new(env!("CARGO_BIN_EXE_halotau"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Outcome {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A NumPy file of zeros, version 1.0, u16.
+fn write_npy(path: &Path, shape: &[usize]) {
+    let dims: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    let dict = format!(
+        "{{'descr': '<u2', 'fortran_order': False, 'shape': ({}), }}",
+        dims.join(", ")
+    );
+    // Magic, version and length take 10 bytes; all together is a multiple of 64 and ends with a new line.
+    let padding = 63 - (10 + dict.len()) % 64;
+    let header = format!("{dict}{}\n", " ".repeat(padding));
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(vec![0; 2 * shape.iter().product::<usize>()]);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn help_begins_with_two_examples() {
+    let folder = tempdir().unwrap();
+    let help = halotau(&folder, &["--help"]);
+    assert_eq!(help.code, Some(0));
+    let commands: Vec<&str> = help
+        .stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|&name| name != "help")
+        .collect();
+    assert!(commands.len() >= 3, "{}", help.stdout);
+    for command in commands {
+        let help = halotau(&folder, &[command, "--help"]);
+        assert_eq!(help.code, Some(0), "{command}");
+        let mut lines = help.stdout.lines();
+        assert_eq!(lines.next(), Some("Examples:"), "{command}");
+        for line in lines.take(2) {
+            assert!(
+                line.starts_with(&format!("  halotau {command}")),
+                "{command}: {line}"
+            );
+        }
+    }
+    let version = halotau(&folder, &["--version"]);
+    assert_eq!(
+        version.stdout,
+        concat!("halotau ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn slips_in_the_arguments_are_two_with_a_suggestion() {
+    let folder = tempdir().unwrap();
+    let slip = halotau(&folder, &["inspct", "a.npy"]);
+    assert_eq!(slip.code, Some(2));
+    assert!(slip.stderr.contains("'inspect'"), "{}", slip.stderr);
+    let slip = halotau(&folder, &["inspect", "a.npy", "--memmory", "4GiB"]);
+    assert_eq!(slip.code, Some(2));
+    assert!(slip.stderr.contains("'--memory'"), "{}", slip.stderr);
+    let slip = halotau(&folder, &["inspect", "a.npy", "--memory", "much", "--json"]);
+    assert_eq!(slip.code, Some(2));
+    assert_eq!(slip.json()["error"]["code"], "E0100");
+    assert!(
+        slip.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("4GiB")
+    );
+}
+
+#[test]
+fn a_missing_file_is_66_in_words_and_as_json() {
+    let folder = tempdir().unwrap();
+    let missing = halotau(&folder, &["inspect", "none.npy"]);
+    assert_eq!(missing.code, Some(66));
+    assert_eq!(missing.stdout, "");
+    assert!(
+        missing.stderr.starts_with("error[E0401]: "),
+        "{}",
+        missing.stderr
+    );
+    assert!(missing.stderr.contains("none.npy"), "{}", missing.stderr);
+    let missing = halotau(&folder, &["inspect", "none.npy", "--json"]);
+    assert_eq!(missing.code, Some(66));
+    assert_eq!(missing.stderr, "");
+    let error = &missing.json()["error"];
+    assert_eq!(error["code"], "E0401");
+    assert!(error["message"].as_str().unwrap().contains("none.npy"));
+}
+
+#[test]
+fn a_wrong_shape_is_65_with_three_that_fit() {
+    let folder = tempdir().unwrap();
+    write_npy(&folder.path().join("stack.npy"), &[24, 8, 8]);
+    let wrong = halotau(&folder, &["inspect", "stack.npy", "--shape", "5,3,2,8,8"]);
+    assert_eq!(wrong.code, Some(65), "{}", wrong.stderr);
+    let (_, fitting) = wrong.stderr.split_once("would fit").unwrap();
+    assert_eq!(fitting.matches(" x ").count() - 1, 6, "{}", wrong.stderr);
+    let right = halotau(
+        &folder,
+        &["inspect", "stack.npy", "--shape", "0,3,2,8,8", "--json"],
+    );
+    assert_eq!(right.code, Some(0), "{}", right.stderr);
+    assert_eq!(right.json()["shape"]["n_times"], 4);
+}
+
+#[test]
+fn inspect_says_what_the_recipe_must_give() {
+    let folder = tempdir().unwrap();
+    write_npy(&folder.path().join("a.npy"), &[3, 2, 2, 8, 8]);
+    let found = halotau(&folder, &["inspect", "a.npy"]);
+    assert_eq!((found.code, found.stderr.as_str()), (Some(0), ""));
+    assert!(
+        found.stdout.contains("time 3 · scan 2 x 2 · pattern 8 x 8"),
+        "{}",
+        found.stdout
+    );
+    assert!(
+        found.stdout.contains("pattern.q_step_per_nm"),
+        "{}",
+        found.stdout
+    );
+    let two = halotau(&folder, &["inspect", "a.npy", "a.npy", "--json"]);
+    assert_eq!(two.json().as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn init_writes_a_recipe_once() {
+    let folder = tempdir().unwrap();
+    write_npy(&folder.path().join("T633.npy"), &[3, 2, 2, 8, 8]);
+    let first = halotau(&folder, &["init", "T633.npy", "--profile", "paper"]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert!(
+        first.stdout.contains("fill in pattern.q_step_per_nm"),
+        "{}",
+        first.stdout
+    );
+    let path = folder.path().join("recipe.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("path = \"T633.npy\"") && text.contains("temperature_k = 633.0"),
+        "{text}"
+    );
+    fs::write(&path, "edited").unwrap();
+    let second = halotau(&folder, &["init", "T633.npy"]);
+    assert_eq!(second.code, Some(73));
+    assert!(second.stderr.contains("--restart"), "{}", second.stderr);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "edited");
+    let dry = halotau(&folder, &["init", "T633.npy", "--dry-run"]);
+    assert!(dry.stdout.contains("[dynamics]"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "edited");
+    let replaced = halotau(&folder, &["init", "T633.npy", "--restart"]);
+    assert_eq!(replaced.code, Some(0));
+    assert!(fs::read_to_string(&path).unwrap().contains("[dynamics]"));
+}
+
+#[test]
+fn an_unknown_key_is_pointed_at() {
+    let folder = tempdir().unwrap();
+    write_npy(&folder.path().join("a.npy"), &[3, 2, 2, 8, 8]);
+    let text = "[[data]]\npath = \"a.npy\"\n\n[dynamics]\nq_range = [4.2, 4.6]\n";
+    fs::write(folder.path().join("r.toml"), text).unwrap();
+    let slip = halotau(&folder, &["check", "r.toml"]);
+    assert_eq!(slip.code, Some(2));
+    let lines: Vec<&str> = slip.stderr.lines().collect();
+    assert_eq!(
+        lines[0], "error[E0101]: unknown key `q_range`",
+        "{}",
+        slip.stderr
+    );
+    assert!(slip.stderr.contains("r.toml:5:1"), "{}", slip.stderr);
+    assert!(
+        slip.stderr.contains("q_range = [4.2, 4.6]"),
+        "{}",
+        slip.stderr
+    );
+    assert_eq!(
+        lines.last(),
+        Some(&"  next:  did you mean `q_range_per_nm`?"),
+        "{}",
+        slip.stderr
+    );
+    assert!(!slip.stderr.contains('\x1b'), "not a terminal: no color");
+    let slip = halotau(&folder, &["check", "r.toml", "--json"]);
+    let error = &slip.json()["error"];
+    assert_eq!(error["help"], "did you mean `q_range_per_nm`?");
+    assert!(error["where"].as_str().unwrap().ends_with("r.toml:5:1"));
+    let colored = halotau(&folder, &["check", "r.toml", "--color", "always"]);
+    assert!(colored.stderr.contains("\x1b["), "{}", colored.stderr);
+    fs::write(
+        folder.path().join("r.toml"),
+        text.replace("q_range", "q_range_per_nm"),
+    )
+    .unwrap();
+    let right = halotau(
+        &folder,
+        &["check", "r.toml", "-s", "pattern.bin=2", "--json"],
+    );
+    assert_eq!(right.code, Some(0), "{}", right.stderr);
+    assert_eq!(right.json()["recipe"]["pattern"]["bin"], 2);
+    let wrong = halotau(&folder, &["check", "r.toml", "-s", "pattern.bin=0"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("pattern.bin = 0"), "{}", wrong.stderr);
+}
+
+#[test]
+fn simulated_series_are_the_same_on_any_number_of_threads() {
+    let folder = tempdir().unwrap();
+    let simulate = |output: &str, limits: &[&str]| {
+        let small = "simulate -s n_rows=3 -s n_cols=2 -s n_times=4 -s pattern_rows=16 -s pattern_cols=16 \
+                     -s q_step_per_nm=0.9 -s temperature_k=[650.0] -s total_s=[40.0] -s dwell_ms=[1.0]";
+        let mut arguments: Vec<&str> = small.split_whitespace().collect();
+        arguments.extend(["--format", "npy", "-o", output]);
+        arguments.extend(limits);
+        let done = halotau(&folder, &arguments);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        fs::read(folder.path().join(output).join("650K.npy")).unwrap()
+    };
+    let one = simulate("one", &["--threads", "1"]);
+    // A row is 4 x 2 x 256 samples of 2 bytes and counts three times.
+    assert!(one == simulate("two", &["--threads", "2", "--memory", "13kB"]));
+    assert_eq!(halotau(&folder, &["check", "one"]).code, Some(0));
+    let again = halotau(
+        &folder,
+        &[
+            "simulate",
+            "-s",
+            "temperature_k=[650.0]",
+            "-s",
+            "total_s=[40.0]",
+            "-s",
+            "dwell_ms=[1.0]",
+            "--format",
+            "npy",
+            "-o",
+            "one",
+        ],
+    );
+    assert_eq!(again.code, Some(73), "{}", again.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_size_limit_is_an_error_with_a_name() {
+    let folder = tempdir().unwrap();
+    // The shell's blocks are 512 or 1024 bytes: either is less than the series.
+    let command = format!(
+        "ulimit -f 4; {} simulate -q -o out --format npy",
+        env!("CARGO_BIN_EXE_halotau")
+    );
+    let output = Command::new("sh")
+        .args(["-c", &format!("{command} -s n_times=8 -s n_rows=2 -s n_cols=2 -s temperature_k=[650.0] -s total_s=[40.0] -s dwell_ms=[1.0]")])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(74), "{stderr}");
+    assert!(stderr.starts_with("error[E0412]: "), "{stderr}");
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let folder = tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_halotau"))
+        .args(["completions", "bash"])
+        .current_dir(&folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
