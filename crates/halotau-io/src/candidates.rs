@@ -20,10 +20,6 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    fn could_hold_frames(&self) -> bool {
-        (3..=5).contains(&self.dims.len()) && self.sample_type.is_some()
-    }
-
     fn n_bytes(&self) -> u128 {
         let sample = self.sample_type.map_or(0, |t| t.n_bytes() as u128);
         self.dims
@@ -67,9 +63,14 @@ pub(crate) fn choose<'a>(
             ),
         };
     }
-    let with_frames: Vec<&Candidate> = candidates
+    let with_axes: Vec<&Candidate> = candidates
         .iter()
-        .filter(|c| c.could_hold_frames())
+        .filter(|c| (3..=5).contains(&c.dims.len()))
+        .collect();
+    let with_frames: Vec<&Candidate> = with_axes
+        .iter()
+        .filter(|c| c.sample_type.is_some())
+        .copied()
         .collect();
     let only = |of: Vec<&'a Candidate>| match of[..] {
         [one] => Some(one),
@@ -91,6 +92,8 @@ pub(crate) fn choose<'a>(
         .or_else(|| only(largest));
     match found {
         Some(candidate) => Ok(candidate),
+        // A type that is not read is a better reason than that there is nothing.
+        None if with_frames.is_empty() && with_axes.len() == 1 => Ok(with_axes[0]),
         None if with_frames.is_empty() => fail(
             "no dataset could hold frames, which have 3 to 5 axes and numbers of 8 to 32 bits or f64"
                 .to_owned(),

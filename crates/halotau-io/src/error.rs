@@ -124,6 +124,19 @@ pub enum Error {
         /// The decoder's words.
         problem: String,
     },
+    /// A block is stored in a way that is not read.
+    #[error(
+        "{}: {dataset} is stored in a way that is not read here ({problem}); store it again uncompressed, or with gzip, LZ4 or Blosc-LZ4",
+        .path.display()
+    )]
+    Unsupported {
+        /// The file or folder.
+        path: PathBuf,
+        /// The dataset in it.
+        dataset: String,
+        /// The decoder's words.
+        problem: String,
+    },
     /// The one-scan files of a series do not agree.
     #[error(
         "{} has {found}, but {} has {expected}; all files of one series must agree",

@@ -387,6 +387,14 @@ impl Hdf5Source {
     }
 
     fn corrupt(&self, place: String, problem: String) -> Error {
+        // The decoder has no kind of its own for a codec that it lacks.
+        if problem.starts_with("unsupported") {
+            return Error::Unsupported {
+                path: self.path.clone(),
+                dataset: format!("dataset {}", self.name),
+                problem,
+            };
+        }
         Error::Corrupt {
             path: self.path.clone(),
             dataset: format!("dataset {}", self.name),
