@@ -48,7 +48,8 @@ impl Figure {
     }
 }
 
-/// The figures of several temperatures, in their order; without the Arrhenius plot where there is no fit.
+/// The figures of several temperatures, in their order; without the averages where no temperature is known, and without the
+/// Arrhenius plot where there is no fit.
 ///
 /// # Errors
 ///
@@ -68,18 +69,21 @@ pub fn of_study(study: &Study) -> Result<Vec<Figure>> {
             fluctuation_maps(study)?,
         ),
         Figure::new(
-            "averages",
-            "Averages against temperature",
-            caption::averages_against_temperature(study),
-            averages_against_temperature(study)?,
-        ),
-        Figure::new(
             "scatter",
             "Structure and dynamics",
             caption::scatter(study),
             scatter(study)?,
         ),
     ];
+    // Where no temperature is known there is no axis to draw along.
+    if study.analyses.iter().any(|a| a.temperature_k.is_finite()) {
+        figures.push(Figure::new(
+            "averages",
+            "Averages against temperature",
+            caption::averages_against_temperature(study),
+            averages_against_temperature(study)?,
+        ));
+    }
     if !study.arrhenius.is_empty() {
         figures.push(Figure::new(
             "arrhenius",

@@ -225,14 +225,7 @@ fn draw_profile(svg: &mut Svg, reduction: &Reduction, recipe: &Recipe, frame: Re
     );
     let y = Axis::around(Scale::Log, profile.iter().map(|(_, mean)| *mean), 0.06);
     let plot = Plot::new(frame, x, y);
-    panel_heading(
-        svg,
-        frame.x,
-        10.5,
-        1,
-        Text::new("mean over azimuth"),
-        frame.width,
-    );
+    panel_heading(svg, frame.x, 10.5, 1, Text::new("profile"), frame.width);
     plot.clipped(svg, |svg| {
         for (range, color) in [
             (recipe.structure.q_range_per_nm, FAST.tint(0.16)),

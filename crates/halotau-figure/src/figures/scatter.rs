@@ -128,7 +128,9 @@ pub fn scatter(study: &Study) -> Result<Svg> {
         if index < n {
             let analysis = &study.analyses[index];
             let name = temperature(analysis);
-            panel_heading(&mut svg, frame.x, frame.y - 5.0, index, name, panel_width);
+            // The statistics stand at the right end of the same line.
+            let room = panel_width - 74.0;
+            panel_heading(&mut svg, frame.x, frame.y - 5.0, index, name, room);
             draw_cloud(&mut svg, &plot, &clouds[index])?;
             statistics(&mut svg, &plot, analysis);
         } else {
