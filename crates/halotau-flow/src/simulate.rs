@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use halotau::recipe::{DataBlock, MaskShape, Profile, Recipe};
 use halotau::series::SeriesHeader;
-use halotau::simulate::{Simulation, SimulationSettings};
+use halotau::simulate::{Simulation, SimulationSettings, Truth};
 use halotau_io::{SeriesFormat, SeriesWriter};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -29,13 +29,23 @@ pub struct Simulated {
     /// The folder.
     pub folder: PathBuf,
     /// One series a temperature.
-    pub series: Vec<PathBuf>,
+    pub series: Vec<SimulatedSeries>,
     /// The recipe that analyzes them.
     pub recipe: PathBuf,
     /// The truth of all temperatures.
     pub truth: PathBuf,
     /// Bytes of the samples, uncompressed.
     pub n_bytes: u64,
+}
+
+/// One series, and what a perfect analysis of it would find.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SimulatedSeries {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The same as in `truth.json`.
+    #[serde(skip)]
+    pub truth: Truth,
 }
 
 /// Settings from a TOML file (the defaults where `None`), with overrides such as `glass.spearman=0.5`.
@@ -95,7 +105,10 @@ pub fn simulate(
         write_series(&simulation, &path, format, context)?;
         let truth = serde_json::to_value(simulation.truth());
         truths.push(nested(truth.expect("the truth is plain numbers and lists")));
-        series.push(path);
+        series.push(SimulatedSeries {
+            path,
+            truth: simulation.truth().clone(),
+        });
     }
     let write = |name: &str, text: String| -> Result<PathBuf> {
         let path = folder.join(name);
@@ -326,7 +339,7 @@ mod tests {
             context.memory_bytes = Some(6 * 6 * 2 * 20 * 22 * 2);
             let written = simulate(&settings, &folder.path().join(name), format, &context).unwrap();
             assert_eq!(written.series.len(), 2);
-            let source = open(&OpenRequest::new(&written.series[1])).unwrap();
+            let source = open(&OpenRequest::new(&written.series[1].path)).unwrap();
             let simulation = Simulation::new(&settings, 1).unwrap();
             let mut block = FrameBlock::empty(source.header().sample_type);
             source
