@@ -51,6 +51,9 @@ pub enum Error {
     /// A file, a folder or a store.
     #[error(transparent)]
     Io(halotau_io::Error),
+    /// A figure cannot be drawn.
+    #[error(transparent)]
+    Figure(#[from] halotau_figure::Error),
     /// Something is wrong in the recipe.
     #[error(transparent)]
     Recipe(#[from] Box<RecipeProblem>),
@@ -234,6 +237,10 @@ impl Error {
         match self {
             Self::Core(error) | Self::CoreAt { source: error, .. } => core_kind(error),
             Self::Io(error) => store_kind(error),
+            Self::Figure(halotau_figure::Error::Nothing { .. }) => (65, "E0312"),
+            Self::Figure(halotau_figure::Error::TooLarge { .. }) => (71, "E0407"),
+            // Lengths and drawings are the program's own.
+            Self::Figure(_) => (70, "E0500"),
             Self::Recipe(problem) => (2, problem.code),
             Self::Usage { .. } => (2, "E0100"),
             Self::Read { source, .. } => read_kind(source),
