@@ -254,7 +254,7 @@ fn format_number(value: f64, decimals: usize) -> String {
 }
 
 /// Without superfluous digits: 0.05, 2, 3000, 2·10⁵.
-pub(crate) fn short_number(value: f64) -> String {
+pub fn short_number(value: f64) -> String {
     if value == 0.0 || (1e-3..1e5).contains(&value.abs()) {
         let decimals = if value == 0.0 {
             0

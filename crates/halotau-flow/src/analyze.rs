@@ -18,7 +18,11 @@ use crate::reduce::Reduced;
 pub fn analyze(reduced: &Reduced, recipe: &Recipe, context: &Context<'_>) -> Result<Analysis> {
     let reduction = &reduced.reduction;
     let n_positions = (reduction.n_rows() * reduction.n_cols()) as u64;
-    context.stage(format!("analyze {}", reduction.name), n_positions, Unit::Positions);
+    context.stage(
+        format!("analyze {}", reduction.name),
+        n_positions,
+        Unit::Positions,
+    );
     let analysis = context.install(|| {
         let done = |n| {
             context.advance(n);
@@ -64,18 +68,28 @@ fn halo_warning(reduced: &Reduced, recipe: &Recipe) -> Option<Warning> {
     let reduction = &reduced.reduction;
     let profile: Vec<f64> = (0..reduction.q_bins.len())
         .map(|bin| {
-            let sum: f64 = reduction.q_sums.slice(halotau::ndarray::s![.., .., bin]).sum();
+            let sum: f64 = reduction
+                .q_sums
+                .slice(halotau::ndarray::s![.., .., bin])
+                .sum();
             sum / reduction.q_pixels[bin].max(1) as f64
         })
         .collect();
     // The direct beam or its stop's edge lies at small q; the halo is the highest local maximum beyond.
     let peak = (2..profile.len().saturating_sub(2))
-        .filter(|&bin| reduction.q_pixels[bin] > 20 && profile[bin] >= profile[bin - 1] && profile[bin] > profile[bin + 1])
+        .filter(|&bin| {
+            reduction.q_pixels[bin] > 20
+                && profile[bin] >= profile[bin - 1]
+                && profile[bin] > profile[bin + 1]
+        })
         .filter(|&bin| profile[bin] > 1.05 * profile[bin - 2].min(profile[bin + 2]))
         .max_by(|&a, &b| profile[a].total_cmp(&profile[b]))?;
     let range = reduction.q_bins[peak];
     let peak_per_nm = (range.min_per_nm + range.max_per_nm) / 2.0;
-    let band = recipe.dynamics.q_range_per_nm.union(&recipe.structure.q_range_per_nm);
+    let band = recipe
+        .dynamics
+        .q_range_per_nm
+        .union(&recipe.structure.q_range_per_nm);
     (!band.contains(peak_per_nm)).then(|| {
         Warning::new(
             "W063",
@@ -141,7 +155,11 @@ impl ProfileNumbers {
 /// # Errors
 ///
 /// As [`analyze`].
-pub fn compare(reduced: &Reduced, analysis: &Analysis, context: &Context<'_>) -> Result<Comparison> {
+pub fn compare(
+    reduced: &Reduced,
+    analysis: &Analysis,
+    context: &Context<'_>,
+) -> Result<Comparison> {
     let numbers = |profile| -> Result<ProfileNumbers> {
         let recipe = with_choices(&analysis.recipe, profile, reduced);
         if same_choices(&recipe, &analysis.recipe) {
@@ -165,12 +183,21 @@ fn with_choices(recipe: &Recipe, profile: Profile, reduced: &Reduced) -> Recipe 
     let of_a_profile = [Profile::Paper, Profile::Recommended]
         .into_iter()
         .any(|profile| Recipe::of(profile).dynamics.q_range_per_nm == own);
-    if !of_a_profile || reduced.reduction.annulus.ring(other.dynamics.q_range_per_nm).is_err() {
+    if !of_a_profile
+        || reduced
+            .reduction
+            .annulus
+            .ring(other.dynamics.q_range_per_nm)
+            .is_err()
+    {
         other.dynamics.q_range_per_nm = own;
     }
     other
 }
 
 fn same_choices(a: &Recipe, b: &Recipe) -> bool {
-    a.dynamics == b.dynamics && a.relaxation == b.relaxation && a.structure == b.structure && a.arrhenius == b.arrhenius
+    a.dynamics == b.dynamics
+        && a.relaxation == b.relaxation
+        && a.structure == b.structure
+        && a.arrhenius == b.arrhenius
 }

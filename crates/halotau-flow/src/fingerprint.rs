@@ -32,7 +32,9 @@ pub fn of(paths: &[PathBuf]) -> Result<String> {
         list(path, &mut files)?;
         let stride = files.len().div_ceil(N_SAMPLED_FILES).max(1);
         for (number, file) in files.iter().enumerate() {
-            let length = fs::metadata(file).map_err(|source| Error::read(file, source))?.len();
+            let length = fs::metadata(file)
+                .map_err(|source| Error::read(file, source))?
+                .len();
             let name = file.strip_prefix(path).unwrap_or(file);
             hasher.update(name.to_string_lossy().as_bytes());
             hasher.update(&length.to_le_bytes());
@@ -51,7 +53,11 @@ fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     let entries = fs::read_dir(path).map_err(|source| Error::read(path, source))?;
     let mut inside = entries
-        .map(|entry| entry.map(|entry| entry.path()).map_err(|source| Error::read(path, source)))
+        .map(|entry| {
+            entry
+                .map(|entry| entry.path())
+                .map_err(|source| Error::read(path, source))
+        })
         .collect::<Result<Vec<_>>>()?;
     inside.sort();
     inside.iter().try_for_each(|path| list(path, files))

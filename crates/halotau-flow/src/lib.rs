@@ -8,13 +8,24 @@
 //! and who wants to hear how far the work is. Nothing is printed. Every [`Error`] knows its exit code, its stable code
 //! and what to do next; `docs/errors.md` lists them.
 
+pub mod analyze;
 pub mod context;
+pub mod demo;
+pub mod draw;
 pub mod error;
+pub mod fingerprint;
 pub mod init;
 pub mod inspect;
 pub mod memory;
+pub mod prepare;
 pub mod recipe_file;
+pub mod reduce;
+pub mod report;
+pub mod results;
+pub mod run;
+pub mod series;
 pub mod simulate;
+pub mod study;
 
 pub use context::{Context, Event, Unit};
 pub use error::{Error, Result};

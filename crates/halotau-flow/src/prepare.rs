@@ -40,7 +40,9 @@ pub struct Prepared {
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prepared").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("Prepared")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,11 +59,18 @@ pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Res
     let shape = header.shape;
     let pattern = &recipe.pattern;
     let native = (shape.pattern_rows, shape.pattern_cols);
-    let read = |file: &Option<PathBuf>| file.as_deref().map(|file| read_pattern(&loaded.folder, file)).transpose();
+    let read = |file: &Option<PathBuf>| {
+        file.as_deref()
+            .map(|file| read_pattern(&loaded.folder, file))
+            .transpose()
+    };
     let mask_file = read(&pattern.mask_file)?.map(|values| values.mapv(|value| value != 0.0));
     let pixel_valid = mask::pixel_valid(native, mask_file.as_ref(), pattern.crop, &pattern.mask)?;
     let q_step_per_nm = required(&header.q_step_per_nm, "pattern.q_step_per_nm", &header.name)?;
-    let region = recipe.scan.region.unwrap_or(Region { rows: [0, shape.n_rows], cols: [0, shape.n_cols] });
+    let region = recipe.scan.region.unwrap_or(Region {
+        rows: [0, shape.n_rows],
+        cols: [0, shape.n_cols],
+    });
     let ellipse = pattern.ellipse.unwrap_or_default();
     let descan = pattern.descan.unwrap_or_default();
     let dark = read(&pattern.dark_file)?;
@@ -87,7 +96,11 @@ pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Res
             mean /= gain;
         }
         let Center { row, col, error } = center::find(&mean, &calibration.pixel_valid, ellipse)?;
-        (calibration.center_row, calibration.center_col, calibration.center_error) = (row, col, error);
+        (
+            calibration.center_row,
+            calibration.center_col,
+            calibration.center_error,
+        ) = (row, col, error);
         calibration.center_origin = CenterOrigin::Halo;
         // A tenth of a binned pixel changes V by a per cent.
         if error > 0.3 * pattern.bin as f64 {
@@ -108,12 +121,23 @@ pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Res
         dark,
         gain,
         time,
-        temperature_k: header.temperature_k.as_ref().map_or(f64::NAN, |stated| stated.value),
-        step_nm: header.step_nm.as_ref().map_or(f64::NAN, |stated| stated.value),
+        temperature_k: header
+            .temperature_k
+            .as_ref()
+            .map_or(f64::NAN, |stated| stated.value),
+        step_nm: header
+            .step_nm
+            .as_ref()
+            .map_or(f64::NAN, |stated| stated.value),
     };
     warnings.extend(header.warnings.iter().cloned());
     let plan = ReducePlan::new(&header, settings)?;
-    Ok(Prepared { source, header, plan, warnings })
+    Ok(Prepared {
+        source,
+        header,
+        plan,
+        warnings,
+    })
 }
 
 /// The header with what the recipe states instead of what the file does.
@@ -131,7 +155,10 @@ pub fn merged_header(header: &SeriesHeader, recipe: &Recipe, block: &DataBlock) 
     replace(&mut header.step_nm, recipe.scan.step_nm);
     replace(&mut header.q_step_per_nm, recipe.pattern.q_step_per_nm);
     replace(&mut header.voltage_kv, recipe.microscope.voltage_kv);
-    replace(&mut header.convergence_mrad, recipe.microscope.convergence_mrad);
+    replace(
+        &mut header.convergence_mrad,
+        recipe.microscope.convergence_mrad,
+    );
     if let Some(times_s) = &block.times_s {
         header.times_s = Some(times_s.clone());
     }
@@ -145,18 +172,24 @@ pub fn completed_recipe(recipe: &Recipe, header: &SeriesHeader) -> Recipe {
         *given = given.or(stated.as_ref().map(|stated| stated.value));
     };
     fill(&mut recipe.microscope.voltage_kv, &header.voltage_kv);
-    fill(&mut recipe.microscope.convergence_mrad, &header.convergence_mrad);
+    fill(
+        &mut recipe.microscope.convergence_mrad,
+        &header.convergence_mrad,
+    );
     fill(&mut recipe.scan.step_nm, &header.step_nm);
     fill(&mut recipe.pattern.q_step_per_nm, &header.q_step_per_nm);
     recipe
 }
 
 fn required(stated: &Option<Stated>, key: &str, name: &str) -> Result<f64, CoreError> {
-    stated.as_ref().map(|stated| stated.value).ok_or_else(|| CoreError::Setting {
-        key: key.to_owned(),
-        value: "not given".to_owned(),
-        problem: format!("{name} does not state it; add it to the recipe"),
-    })
+    stated
+        .as_ref()
+        .map(|stated| stated.value)
+        .ok_or_else(|| CoreError::Setting {
+            key: key.to_owned(),
+            value: "not given".to_owned(),
+            problem: format!("{name} does not state it; add it to the recipe"),
+        })
 }
 
 fn read_pattern(folder: &Path, file: &Path) -> Result<Array2<f64>> {
@@ -164,7 +197,11 @@ fn read_pattern(folder: &Path, file: &Path) -> Result<Array2<f64>> {
 }
 
 /// Mean over a sample of frames, each shifted to the common center.
-fn sample_mean(source: &BoxedSource, calibration: &Calibration, region: Region) -> Result<Array2<f64>> {
+fn sample_mean(
+    source: &BoxedSource,
+    calibration: &Calibration,
+    region: Region,
+) -> Result<Array2<f64>> {
     let header = source.header();
     let shape = header.shape;
     let frame_len = shape.frame_len();
@@ -181,12 +218,24 @@ fn sample_mean(source: &BoxedSource, calibration: &Calibration, region: Region) 
             let row = region.rows[0] + sample_row * n_rows / n_sampled_rows;
             let first_frame = row * shape.n_cols + region.cols[0];
             let first_time = sample_time * shape.n_times / n_times;
-            let run = FrameRun { first_time, n_times: 1, first_frame, n_frames: n_cols.min(n_frames) };
+            let run = FrameRun {
+                first_time,
+                n_times: 1,
+                first_frame,
+                n_frames: n_cols.min(n_frames),
+            };
             source.read(&run, &mut block)?;
             for frame in 0..run.n_frames {
-                let offset = calibration.center_offset(row, region.cols[0] + frame, shape.n_rows, shape.n_cols);
+                let offset = calibration.center_offset(
+                    row,
+                    region.cols[0] + frame,
+                    shape.n_rows,
+                    shape.n_cols,
+                );
                 let shift = (offset.0.round() as i32, offset.1.round() as i32);
-                let (sum, n) = sums.entry(shift).or_insert_with(|| (vec![0.0; frame_len], vec![0.0; frame_len]));
+                let (sum, n) = sums
+                    .entry(shift)
+                    .or_insert_with(|| (vec![0.0; frame_len], vec![0.0; frame_len]));
                 with_samples!(&block.samples, samples => {
                     for (at, sample) in samples[frame * frame_len..(frame + 1) * frame_len].iter().enumerate() {
                         let value = sample.to_f64();
@@ -199,17 +248,24 @@ fn sample_mean(source: &BoxedSource, calibration: &Calibration, region: Region) 
             }
         }
     }
-    Ok(Array2::from_shape_fn((shape.pattern_rows, shape.pattern_cols), |(row, col)| {
-        let (mut sum, mut n) = (0.0, 0.0);
-        for (&(shift_row, shift_col), (sums, ns)) in &sums {
-            let at = (row as i64 + i64::from(shift_row), col as i64 + i64::from(shift_col));
-            let inside = (0..shape.pattern_rows as i64).contains(&at.0) && (0..shape.pattern_cols as i64).contains(&at.1);
-            if inside && calibration.pixel_valid[[at.0 as usize, at.1 as usize]] {
-                let at = at.0 as usize * shape.pattern_cols + at.1 as usize;
-                sum += sums[at];
-                n += ns[at];
+    Ok(Array2::from_shape_fn(
+        (shape.pattern_rows, shape.pattern_cols),
+        |(row, col)| {
+            let (mut sum, mut n) = (0.0, 0.0);
+            for (&(shift_row, shift_col), (sums, ns)) in &sums {
+                let at = (
+                    row as i64 + i64::from(shift_row),
+                    col as i64 + i64::from(shift_col),
+                );
+                let inside = (0..shape.pattern_rows as i64).contains(&at.0)
+                    && (0..shape.pattern_cols as i64).contains(&at.1);
+                if inside && calibration.pixel_valid[[at.0 as usize, at.1 as usize]] {
+                    let at = at.0 as usize * shape.pattern_cols + at.1 as usize;
+                    sum += sums[at];
+                    n += ns[at];
+                }
             }
-        }
-        sum / n
-    }))
+            sum / n
+        },
+    ))
 }

@@ -9,7 +9,7 @@ use halotau::recipe::{DataBlock, Recipe};
 use halotau::reduce::{CountType, ReducePlan, Reduction, Shard, ShardSums};
 use halotau::ring::RingSeries;
 use halotau::series::{SampleType, SeriesHeader, Warning};
-use halotau_io::{ReductionReader, ReductionWriter, RingLayout};
+use halotau_io::reduction_folder::{ReductionReader, ReductionWriter, RingLayout};
 use serde_json::{Value, json};
 
 use crate::context::{Context, Unit};
@@ -54,10 +54,20 @@ impl Reduced {
         let reader = ReductionReader::open(&folder.join(REDUCTION))?;
         let reduction = reader.reduction()?;
         let parameters = reader.parameters();
-        let text = |key: &str| parameters.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let header: Option<SeriesHeader> =
-            parameters.get("header").and_then(|header| serde_json::from_value(header.clone()).ok());
-        let recipe = header.map_or_else(|| recipe.clone(), |header| completed_recipe(recipe, &header));
+        let text = |key: &str| {
+            parameters
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let header: Option<SeriesHeader> = parameters
+            .get("header")
+            .and_then(|header| serde_json::from_value(header.clone()).ok());
+        let recipe = header.map_or_else(
+            || recipe.clone(),
+            |header| completed_recipe(recipe, &header),
+        );
         Ok(Self {
             reduction,
             recipe,
@@ -75,7 +85,10 @@ impl Reduced {
     pub fn shard(&self, shard: &Shard) -> Result<Cow<'_, RingSeries>, halotau::Error> {
         match &self.rings {
             Rings::Memory(rings) => Ok(Cow::Borrowed(&rings[shard.index])),
-            Rings::Folder(reader) => Ok(Cow::Owned(reader.shard(shard)?)),
+            Rings::Folder(reader) => reader.shard(shard).map(Cow::Owned).map_err(|error| {
+                let name = reader.path().display().to_string();
+                error.into_core(&name)
+            }),
         }
     }
 
@@ -103,20 +116,39 @@ pub struct MemoryPlan {
 /// # Errors
 ///
 /// [`Error::Memory`] where the limit is too small for one shard and one read.
-pub fn memory_plan(plan: &ReducePlan, header: &SeriesHeader, limit_bytes: u64) -> Result<MemoryPlan> {
+pub fn memory_plan(
+    plan: &ReducePlan,
+    header: &SeriesHeader,
+    limit_bytes: u64,
+) -> Result<MemoryPlan> {
     let shard_bytes = plan.shard_bytes() as u64;
     let smallest_read = plan.read_bytes(0) as u64;
     // A read is held twice while it is decoded.
     let needed_bytes = shard_bytes + 2 * smallest_read;
     if needed_bytes > limit_bytes {
-        return Err(Error::Memory { what: format!("reducing {}", header.name), limit_bytes, needed_bytes });
+        return Err(Error::Memory {
+            what: format!("reducing {}", header.name),
+            limit_bytes,
+            needed_bytes,
+        });
     }
     let buffer_bytes = ((limit_bytes - shard_bytes) / 4).min(MAX_BUFFER);
-    let per_position = header.shape.n_times as u64 * plan.annulus().len() as u64 * plan.count_type().n_bytes() as u64;
-    let n_positions: u64 = plan.shards().iter().map(|shard| (shard.n_rows * shard.n_cols) as u64).sum();
+    let per_position = header.shape.n_times as u64
+        * plan.annulus().len() as u64
+        * plan.count_type().n_bytes() as u64;
+    let n_positions: u64 = plan
+        .shards()
+        .iter()
+        .map(|shard| (shard.n_rows * shard.n_cols) as u64)
+        .sum();
     let counts_bytes = n_positions * per_position;
     let in_memory = needed_bytes + 2 * buffer_bytes + counts_bytes <= limit_bytes / 2;
-    Ok(MemoryPlan { shard_bytes, buffer_bytes, counts_bytes, in_memory })
+    Ok(MemoryPlan {
+        shard_bytes,
+        buffer_bytes,
+        counts_bytes,
+        in_memory,
+    })
 }
 
 /// Reduces one data block. With a folder, the reduction is kept there and an interrupted one is continued; without,
@@ -125,13 +157,25 @@ pub fn memory_plan(plan: &ReducePlan, header: &SeriesHeader, limit_bytes: u64) -
 /// # Errors
 ///
 /// What is wrong with the input, the recipe, or the output folder.
-pub fn reduce(loaded: &Loaded, block: &DataBlock, folder: Option<&Path>, context: &Context<'_>) -> Result<Reduced> {
+pub fn reduce(
+    loaded: &Loaded,
+    block: &DataBlock,
+    folder: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<Reduced> {
     let prepared = prepare(loaded, block, context)?;
     let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
     let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
     let recipe = completed_recipe(&loaded.recipe, &prepared.header);
     match folder {
-        Some(folder) => into_folder(prepared, memory, recipe, fingerprint, &folder.join(REDUCTION), context),
+        Some(folder) => into_folder(
+            prepared,
+            memory,
+            recipe,
+            fingerprint,
+            &folder.join(REDUCTION),
+            context,
+        ),
         None => into_memory(prepared, memory, recipe, fingerprint, context),
     }
 }
@@ -141,7 +185,11 @@ pub fn input_paths(loaded: &Loaded, block: &DataBlock) -> Vec<std::path::PathBuf
     if block.files.is_empty() {
         vec![loaded.folder.join(&block.path)]
     } else {
-        block.files.iter().map(|file| loaded.folder.join(file)).collect()
+        block
+            .files
+            .iter()
+            .map(|file| loaded.folder.join(file))
+            .collect()
     }
 }
 
@@ -154,7 +202,10 @@ fn into_memory(
 ) -> Result<Reduced> {
     if !memory.in_memory {
         return Err(Error::Memory {
-            what: format!("keeping the counts of {} in memory (output.keep_reduction = true does without)", prepared.header.name),
+            what: format!(
+                "keeping the counts of {} in memory (output.keep_reduction = true does without)",
+                prepared.header.name
+            ),
             limit_bytes: context.memory_limit(),
             needed_bytes: 2 * (memory.counts_bytes + memory.shard_bytes + 2 * memory.buffer_bytes),
         });
@@ -169,7 +220,13 @@ fn into_memory(
     }
     context.stage_done();
     let reduction = prepared.plan.finish(&sums)?;
-    Ok(Reduced { reduction, recipe, fingerprint, warnings: prepared.warnings, rings: Rings::Memory(rings) })
+    Ok(Reduced {
+        reduction,
+        recipe,
+        fingerprint,
+        warnings: prepared.warnings,
+        rings: Rings::Memory(rings),
+    })
 }
 
 fn into_folder(
@@ -184,8 +241,12 @@ fn into_folder(
     let (shard_rows, shard_cols) = plan.shard_shape();
     let shards = plan.shards();
     let layout = RingLayout {
-        n_rows: shards.last().map_or(0, |shard| shard.first_row + shard.n_rows),
-        n_cols: shards.last().map_or(0, |shard| shard.first_col + shard.n_cols),
+        n_rows: shards
+            .last()
+            .map_or(0, |shard| shard.first_row + shard.n_rows),
+        n_cols: shards
+            .last()
+            .map_or(0, |shard| shard.first_col + shard.n_cols),
         n_times: prepared.header.shape.n_times,
         n_pixels: plan.annulus().len(),
         shard_rows,
@@ -200,14 +261,27 @@ fn into_folder(
     let parameters = parameters(&prepared, &recipe, &fingerprint)?;
     let writer = ReductionWriter::create(folder, &parameters, layout, context.restart)?;
     if writer.n_done() > 0 && !writer.is_complete() {
-        context.note(format!("resuming: {} of {} shards are there", writer.n_done(), shards.len()));
+        context.note(format!(
+            "resuming: {} of {} shards are there",
+            writer.n_done(),
+            shards.len()
+        ));
     }
     if writer.is_complete() {
-        context.note(format!("{} is complete already and is used as it is", folder.display()));
+        context.note(format!(
+            "{} is complete already and is used as it is",
+            folder.display()
+        ));
         drop(writer);
         let reader = ReductionReader::open(folder)?;
         let reduction = reader.reduction()?;
-        return Ok(Reduced { reduction, recipe, fingerprint, warnings: prepared.warnings, rings: Rings::Folder(reader) });
+        return Ok(Reduced {
+            reduction,
+            recipe,
+            fingerprint,
+            warnings: prepared.warnings,
+            rings: Rings::Folder(reader),
+        });
     }
     begin_stage(&prepared, context, writer.n_done());
     let mut rings = Vec::new();
@@ -229,11 +303,26 @@ fn into_folder(
     let Prepared { plan, warnings, .. } = prepared;
     let reduction = plan.finish(&sums)?;
     writer.finish(&reduction)?;
-    let rings = if keep { Rings::Memory(rings) } else { Rings::Folder(ReductionReader::open(folder)?) };
-    Ok(Reduced { reduction, recipe, fingerprint, warnings, rings })
+    let rings = if keep {
+        Rings::Memory(rings)
+    } else {
+        Rings::Folder(ReductionReader::open(folder)?)
+    };
+    Ok(Reduced {
+        reduction,
+        recipe,
+        fingerprint,
+        warnings,
+        rings,
+    })
 }
 
-fn pass(prepared: &Prepared, shard: &Shard, memory: MemoryPlan, context: &Context<'_>) -> Result<(RingSeries, ShardSums)> {
+fn pass(
+    prepared: &Prepared,
+    shard: &Shard,
+    memory: MemoryPlan,
+    context: &Context<'_>,
+) -> Result<(RingSeries, ShardSums)> {
     let stop = AtomicBool::new(false);
     context.install(|| {
         let read = |bytes| {
@@ -241,28 +330,47 @@ fn pass(prepared: &Prepared, shard: &Shard, memory: MemoryPlan, context: &Contex
             !stop.load(Ordering::Relaxed)
         };
         let source = prepared.source.as_ref();
-        Ok(prepared.plan.reduce_shard(source, shard, memory.buffer_bytes as usize, &read)?)
+        Ok(prepared
+            .plan
+            .reduce_shard(source, shard, memory.buffer_bytes as usize, &read)?)
     })
 }
 
 fn begin_stage(prepared: &Prepared, context: &Context<'_>, n_done: usize) {
     let shape = prepared.header.shape;
-    let frame_bytes = (shape.frame_len() * prepared.header.sample_type.n_bytes() * shape.n_times) as u64;
-    let positions = prepared.plan.shards().iter().skip(n_done).map(|shard| {
-        let cols = if shard.n_cols == shape.n_cols { shape.n_cols } else { shard.n_cols };
+    let frame_bytes =
+        (shape.frame_len() * prepared.header.sample_type.n_bytes() * shape.n_times) as u64;
+    let shards = prepared.plan.shards();
+    let positions = shards.iter().skip(n_done).map(|shard| {
+        let cols = if shard.n_cols == shape.n_cols {
+            shape.n_cols
+        } else {
+            shard.n_cols
+        };
         (shard.n_rows * cols) as u64
     });
-    context.stage(format!("reduce {}", prepared.header.name), positions.sum::<u64>() * frame_bytes, Unit::Bytes);
+    context.stage(
+        format!("reduce {}", prepared.header.name),
+        positions.sum::<u64>() * frame_bytes,
+        Unit::Bytes,
+    );
 }
 
 /// Everything that the reduction depends on, for resuming and for provenance.
 fn parameters(prepared: &Prepared, recipe: &Recipe, fingerprint: &str) -> Result<Value> {
     let plan = &prepared.plan;
     let calibration = plan.calibration();
-    let bytes: Vec<u8> = calibration.pixel_valid.iter().map(|&valid| u8::from(valid)).collect();
+    let bytes: Vec<u8> = calibration
+        .pixel_valid
+        .iter()
+        .map(|&valid| u8::from(valid))
+        .collect();
     let of_pattern = |pattern: Option<&halotau::ndarray::Array2<f64>>| {
         pattern.map(|pattern| {
-            let bytes: Vec<u8> = pattern.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes: Vec<u8> = pattern
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
             blake3::hash(&bytes).to_hex().to_string()
         })
     };

@@ -6,9 +6,18 @@ use halotau::arrhenius::{self, ArrheniusFit, ArrheniusPoint, Average};
 /// Puts analyses together, from the lowest temperature; Arrhenius fits from two distinct temperatures on.
 pub fn study(mut analyses: Vec<Analysis>) -> Study {
     analyses.sort_by(|a, b| a.temperature_k.total_cmp(&b.temperature_k));
-    let headline = analyses.first().map_or_else(Average::default, |analysis| analysis.recipe.arrhenius.average);
-    let arrhenius = Average::ALL.into_iter().filter_map(|average| fit(&analyses, average)).collect();
-    Study { analyses, arrhenius, headline }
+    let headline = analyses.first().map_or_else(Average::default, |analysis| {
+        analysis.recipe.arrhenius.average
+    });
+    let arrhenius = Average::ALL
+        .into_iter()
+        .filter_map(|average| fit(&analyses, average))
+        .collect();
+    Study {
+        analyses,
+        arrhenius,
+        headline,
+    }
 }
 
 fn fit(analyses: &[Analysis], average: Average) -> Option<ArrheniusFit> {

@@ -34,5 +34,6 @@ mod zarr_tree;
 
 pub use arrangement::nearest_shapes;
 pub use error::{Error, Result};
+pub use npy::read_pattern;
 pub use open::{BoxedSource, OpenRequest, open};
 pub use series_writer::{SeriesFormat, SeriesWriter};

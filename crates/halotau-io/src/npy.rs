@@ -9,14 +9,16 @@
 
 use std::path::Path;
 
+use halotau::ndarray::Array2;
 use halotau::recipe::RawLayout;
 use halotau::series::SampleType;
+use halotau::with_samples;
 
 use crate::arrangement::arrange;
 use crate::error::{Error, Result, SizeMismatch};
 use crate::positioned::PositionedFile;
 use crate::raw::LinearSource;
-use crate::sample_bytes::from_numpy;
+use crate::sample_bytes::{copy_at, from_numpy, zeroed};
 
 /// The first bytes of every NumPy file.
 pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -64,6 +66,50 @@ pub(crate) fn open_npy(path: &Path, wanted: Option<[usize; 5]>) -> Result<Linear
         scan_header_bytes: 0,
     };
     LinearSource::new(file, "NumPy", shape, layout)
+}
+
+/// Reads a detector-sized pattern from a NumPy file, as numbers: a mask (nonzero is valid), a dark or a gain pattern.
+///
+/// `[pattern row, pattern col]`; further axes of length 1 before them are allowed.
+///
+/// # Errors
+///
+/// [`Error::BadContainer`] for another number of axes or a file of another length than its header says, and as
+/// [`open`](crate::open()).
+pub fn read_pattern(path: &Path) -> Result<Array2<f64>> {
+    let file = PositionedFile::open(path)?;
+    let npy = read_header(&file)?;
+    let bad = |problem: String| Error::BadContainer {
+        path: path.to_owned(),
+        format: "NumPy file",
+        problem,
+    };
+    let [ones @ .., rows, cols] = npy.dims.as_slice() else {
+        return Err(bad(format!(
+            "a pattern has rows and columns, this has {} axes",
+            npy.dims.len()
+        )));
+    };
+    if ones.iter().any(|&len| len != 1) {
+        return Err(bad(format!(
+            "one pattern is needed, this is {:?}",
+            npy.dims
+        )));
+    }
+    let n_bytes = rows
+        .checked_mul(*cols)
+        .and_then(|n| n.checked_mul(npy.sample_type.n_bytes() as u64));
+    let end = n_bytes.and_then(|n| n.checked_add(npy.data_start));
+    if end != Some(file.len()) {
+        return Err(size_error(&file, &npy, end));
+    }
+    let mut bytes = vec![0; (file.len() - npy.data_start) as usize];
+    file.read_exact_at(&mut bytes, npy.data_start)?;
+    let (rows, cols) = (*rows as usize, *cols as usize);
+    let mut samples = zeroed(npy.sample_type, rows * cols);
+    copy_at(&mut samples, 0, &bytes, npy.big_endian);
+    let values = with_samples!(&samples, samples => samples.iter().map(|&sample| f64::from(sample)).collect());
+    Ok(Array2::from_shape_vec((rows, cols), values).expect("one value a pixel"))
 }
 
 /// Reads the header of a NumPy file.

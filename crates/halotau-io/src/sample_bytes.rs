@@ -89,6 +89,13 @@ pub(crate) fn little_endian(samples: &Samples, range: std::ops::Range<usize>) ->
     bytes
 }
 
+/// So many zeros of a type.
+pub(crate) fn zeroed(sample_type: SampleType, len: usize) -> Samples {
+    let mut samples = Samples::empty(sample_type);
+    with_samples!(&mut samples, samples => samples.resize(len, Default::default()));
+    samples
+}
+
 /// The type that a NumPy type string names, such as `<u2`, and whether its bytes are big-endian.
 ///
 /// `None` where the type is not among the seven that are read.
@@ -96,7 +103,8 @@ pub(crate) fn from_numpy(descr: &str) -> Option<(SampleType, bool)> {
     let mut chars = descr.chars();
     let order = chars.next()?;
     let sample_type = match chars.as_str() {
-        "u1" => SampleType::U8,
+        // A mask of booleans holds bytes of 0 and 1.
+        "u1" | "b1" => SampleType::U8,
         "u2" => SampleType::U16,
         "u4" => SampleType::U32,
         "i2" => SampleType::I16,

@@ -284,7 +284,7 @@ impl TimeAxis {
 /// Wavelength of electrons of an acceleration voltage, relativistic.
 ///
 /// ```text
-/// λ = h / sqrt(2 m e U (1 + e U / (2 m c²)))
+/// λ = h c / sqrt(e U (e U + 2 m c²))
 /// ```
 ///
 /// # Example
@@ -294,7 +294,12 @@ impl TimeAxis {
 /// assert!((halotau::axes::wavelength_nm(200.0) - 2.5079e-3).abs() < 1e-7);
 /// ```
 pub fn wavelength_nm(voltage_kv: f64) -> f64 {
-    // h / sqrt(2 m e) = 1.226426 nm sqrt(V); e / (2 m c²) = 9.784756e-7 / V (CODATA 2018).
-    let voltage = 1e3 * voltage_kv;
-    1.226_426_0 / (voltage * (1.0 + 9.784_756e-7 * voltage)).sqrt()
+    // h, e, m and c of CODATA 2018; the first three exact or known to 1e-10.
+    const PLANCK_J_S: f64 = 6.626_070_15e-34;
+    const CHARGE_C: f64 = 1.602_176_634e-19;
+    const MASS_KG: f64 = 9.109_383_701_5e-31;
+    const LIGHT_M_PER_S: f64 = 299_792_458.0;
+    let energy_j = CHARGE_C * voltage_kv * 1e3;
+    let rest_j = MASS_KG * LIGHT_M_PER_S * LIGHT_M_PER_S;
+    1e9 * PLANCK_J_S * LIGHT_M_PER_S / (energy_j * (energy_j + 2.0 * rest_j)).sqrt()
 }

@@ -20,7 +20,7 @@ use crate::correlate::{
 };
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
-use crate::reduce::{Reduction, Shard, shards};
+use crate::reduce::{Reduction, Shard};
 use crate::ring::RingSeries;
 use crate::series::{Position, Warning};
 
@@ -123,7 +123,7 @@ impl Run<'_, '_> {
         let mut mean = Array2::<f64>::zeros((n_times, n_times));
         let mut n_mean = 0_usize;
         let mut results: Vec<Option<PositionResult>> = vec![None; n_rows * n_cols];
-        for shard in self.shards() {
+        for shard in self.reduction.shards() {
             let rings = (self.load)(&shard)?;
             let positions = positions_of(&shard);
             for chunk in positions.chunks(POSITIONS_AT_ONCE) {
@@ -167,16 +167,6 @@ impl Run<'_, '_> {
         Ok(analysis)
     }
 
-    fn shards(&self) -> Vec<Shard> {
-        let reduction = self.reduction;
-        shards(
-            reduction.n_rows(),
-            reduction.n_cols(),
-            reduction.shard_rows,
-            reduction.shard_cols,
-        )
-    }
-
     /// The position of a block in the region.
     fn place(&self, rings: &RingSeries, at: Position) -> Position {
         Position {
@@ -200,7 +190,7 @@ impl Run<'_, '_> {
         }
         let annulus = &self.reduction.annulus;
         let mut sums = FlattenSums::new(annulus.len());
-        for shard in self.shards() {
+        for shard in self.reduction.shards() {
             let rings = (self.load)(&shard)?;
             for chunk in positions_of(&shard).chunks(POSITIONS_AT_ONCE) {
                 let parts: Vec<FlattenSums> = chunk
@@ -256,7 +246,7 @@ impl Run<'_, '_> {
         let n_cols = self.reduction.n_cols();
         let stride = (self.reduction.n_rows() * n_cols).div_ceil(MAX_DISTANT_POSITIONS);
         let mut pairs = DistantPairs::new(2.0 * self.probe_steps());
-        for shard in self.shards() {
+        for shard in self.reduction.shards() {
             let rings = (self.load)(&shard)?;
             let chosen: Vec<(Position, Position)> = positions_of(&shard)
                 .into_iter()
@@ -307,7 +297,7 @@ impl Run<'_, '_> {
         kept: &[Position],
         analysis: &mut Analysis,
     ) -> Result<()> {
-        for shard in self.shards() {
+        for shard in self.reduction.shards() {
             let inside = |position: &&Position| {
                 (shard.first_row..shard.first_row + shard.n_rows).contains(&position.row)
                     && (shard.first_col..shard.first_col + shard.n_cols).contains(&position.col)

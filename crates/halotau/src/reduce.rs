@@ -77,6 +77,16 @@ impl Reduction {
         self.region.cols[1] - self.region.cols[0]
     }
 
+    /// The shards that its counts are kept in, row by row.
+    pub fn shards(&self) -> Vec<Shard> {
+        shards(
+            self.n_rows(),
+            self.n_cols(),
+            self.shard_rows,
+            self.shard_cols,
+        )
+    }
+
     /// What remains of a position's center offset after the shift by whole pixels, native pixels (row, col).
     pub fn center_remainder(&self, row: usize, col: usize) -> (f64, f64) {
         let (file_row, file_col) = (self.region.rows[0] + row, self.region.cols[0] + col);

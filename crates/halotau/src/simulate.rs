@@ -43,7 +43,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ndarray::Array3;
-pub use probe::{circle_overlap, wavelength_pm};
+pub use probe::circle_overlap;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use rustfft::num_complex::Complex32;

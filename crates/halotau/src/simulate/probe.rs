@@ -18,19 +18,8 @@ use rustfft::num_complex::Complex32;
 
 use super::noise::Window;
 use super::settings::SimulationSettings;
+use crate::axes::wavelength_nm;
 use crate::error::{Error, Result};
-
-/// Relativistic wavelength of electrons: `12.2643 / sqrt(V + 0.978476e-6 V²)` in Å for V in volts.
-pub fn wavelength_pm(voltage_kv: f64) -> f64 {
-    // h, e, m and c of CODATA 2018; the first three exact or known to 1e-10.
-    const PLANCK_J_S: f64 = 6.626_070_15e-34;
-    const CHARGE_C: f64 = 1.602_176_634e-19;
-    const MASS_KG: f64 = 9.109_383_701_5e-31;
-    const LIGHT_M_PER_S: f64 = 299_792_458.0;
-    let energy_j = CHARGE_C * voltage_kv * 1e3;
-    let rest_j = MASS_KG * LIGHT_M_PER_S * LIGHT_M_PER_S;
-    1e12 * PLANCK_J_S * LIGHT_M_PER_S / (energy_j * (energy_j + 2.0 * rest_j)).sqrt()
-}
 
 /// Area that two equal circles share, divided by the area of one; `distance` is in diameters.
 pub fn circle_overlap(distance: f64) -> f64 {
@@ -69,7 +58,7 @@ impl Probe {
     ///
     /// [`Error::Setting`] where the disc is too large for the pattern.
     pub(super) fn new(settings: &SimulationSettings) -> Result<Self> {
-        let radius_per_nm = settings.convergence_mrad / wavelength_pm(settings.voltage_kv);
+        let radius_per_nm = 1e-3 * settings.convergence_mrad / wavelength_nm(settings.voltage_kv);
         let ellipse = settings.artifacts.ellipse;
         let undo = {
             let (rr, cr) = ellipse.undo(1.0, 0.0);
@@ -279,7 +268,7 @@ mod tests {
     #[test]
     fn wavelengths_are_those_of_the_tables() {
         for (kv, pm) in [(100.0, 3.7014), (200.0, 2.5079), (300.0, 1.9687)] {
-            assert!((wavelength_pm(kv) - pm).abs() < 1e-4);
+            assert!((1e3 * wavelength_nm(kv) - pm).abs() < 1e-4);
         }
     }
 

@@ -2,13 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrhenius::GAS_CONSTANT;
 use crate::axes::{TimeAxis, TimeBasis};
 use crate::calibrate::{Descan, Ellipse};
 use crate::error::{Error, Result};
 use crate::series::Position;
-
-/// Molar gas constant, exact since 2019.
-pub(super) const GAS_CONSTANT_KJ_PER_MOL_K: f64 = 8.314_462_618_153_24e-3;
 
 /// Every parameter of a simulated experiment.
 ///
@@ -329,7 +327,7 @@ impl SimulationSettings {
         let glass = &self.glass;
         let inverse =
             1.0 / self.temperature_k[temperature_idx] - 1.0 / glass.reference_temperature_k;
-        let energy = glass.activation_energy_kj_per_mol / GAS_CONSTANT_KJ_PER_MOL_K;
+        let energy = 1e3 * glass.activation_energy_kj_per_mol / GAS_CONSTANT;
         glass.tau_median_s * libm::exp(energy * inverse)
     }
 

@@ -8,7 +8,8 @@ use super::detector::{Detector, draw_distinct};
 use super::drift::DriftTrack;
 use super::maps::{Point, SampleMaps};
 use super::noise::{Purpose, stream};
-use super::settings::{FrameIndex, GAS_CONSTANT_KJ_PER_MOL_K, SimulationSettings};
+use super::settings::{FrameIndex, SimulationSettings};
+use crate::arrhenius::GAS_CONSTANT;
 use crate::axes::TimeAxis;
 use crate::calibrate::{Descan, Ellipse};
 use crate::series::{
@@ -107,7 +108,7 @@ impl Truth {
             spearman: maps.spearman,
             activation_energy_kj_per_mol: energy,
             tau_infinite_s: median_tau_s
-                * libm::exp(-energy / (GAS_CONSTANT_KJ_PER_MOL_K * temperature_k)),
+                * libm::exp(-1e3 * energy / (GAS_CONSTANT * temperature_k)),
             friedel_degree: settings.friedel_degree,
             disc_radius_per_nm: detector.disc_radius_per_nm,
             center_row,

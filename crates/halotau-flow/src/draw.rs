@@ -1,0 +1,193 @@
+//! The figures of a study, drawn once and used for files and report alike.
+
+use std::fs;
+use std::path::Path;
+
+use halotau::analysis::Analysis;
+use halotau::ndarray::{Array2, s};
+use halotau::reduce::Reduction;
+use halotau::ring::RingSeries;
+use halotau::series::Position;
+use halotau::with_counts;
+use halotau_figure::Figure;
+use halotau_figure::figures::{self, ExamplePatterns, TimeTraces};
+use rayon::prelude::*;
+
+use crate::context::{Context, Unit};
+use crate::error::{Error, Result};
+use crate::reduce::Reduced;
+
+/// Patterns shown of each example position, from the first scan to the last.
+const N_EXAMPLE_PATTERNS: usize = 5;
+
+/// Dots an inch of the PNG files: print quality at the drawn size.
+const PNG_DPI: f64 = 300.0;
+
+/// What the figures of one temperature need beside its analysis.
+#[derive(Debug)]
+pub struct Drawable {
+    reduction: Option<Reduction>,
+    examples: Option<ExamplePatterns>,
+    traces: TimeTraces,
+}
+
+impl Drawable {
+    /// Takes what is needed from a reduction, so that its counts can be dropped.
+    ///
+    /// # Errors
+    ///
+    /// Where a shard is damaged.
+    pub fn of(reduced: &Reduced, analysis: &Analysis) -> Result<Self> {
+        let reduction = &reduced.reduction;
+        let mut traces = TimeTraces::of(reduction);
+        traces.ring_mean = ring_mean(reduced, analysis)?;
+        let examples = analysis
+            .examples
+            .map(|positions| example_patterns(reduced, positions))
+            .transpose()?;
+        Ok(Self {
+            reduction: Some(reduction.clone()),
+            examples,
+            traces,
+        })
+    }
+
+    /// What can be drawn where the reduction was not kept.
+    pub fn without_reduction(analysis: &Analysis) -> Self {
+        let times_s = analysis.time.times_s().to_vec();
+        Self {
+            reduction: None,
+            examples: None,
+            traces: TimeTraces {
+                times_s,
+                total_counts: Vec::new(),
+                ring_mean: Vec::new(),
+            },
+        }
+    }
+
+    /// The figures of the temperature.
+    ///
+    /// # Errors
+    ///
+    /// Where a figure cannot be drawn.
+    pub fn figures(&self, analysis: &Analysis) -> Result<Vec<Figure>> {
+        Ok(figures::of_analysis(
+            analysis,
+            self.examples.as_ref(),
+            self.reduction.as_ref(),
+            &self.traces,
+        )?)
+    }
+}
+
+/// Mean counts of a pixel of the correlated ring in each scan, over all positions; NaN without valid frames.
+fn ring_mean(reduced: &Reduced, analysis: &Analysis) -> Result<Vec<f64>> {
+    let reduction = &reduced.reduction;
+    let ring = reduction
+        .annulus
+        .ring(analysis.recipe.dynamics.q_range_per_nm)?;
+    let mut sums = vec![(0.0, 0.0); reduction.time.len()];
+    for shard in reduction.shards() {
+        let rings = reduced.shard(&shard)?;
+        with_counts!(&rings.counts, counts => {
+            for (frames, valid) in counts.outer_iter().zip(rings.frame_valid.outer_iter()) {
+                for (series, valid) in frames.outer_iter().zip(valid.outer_iter()) {
+                    for ((scan, &valid), (sum, n)) in series.outer_iter().zip(&valid).zip(&mut sums) {
+                        if !valid {
+                            continue;
+                        }
+                        for &pixel in &ring.pixels {
+                            let count = f64::from(scan[pixel]) / reduction.annulus.coverage[pixel];
+                            if count.is_finite() {
+                                *sum += count;
+                                *n += 1.0;
+                            }
+                        }
+                    }
+                }
+            }
+        });
+    }
+    Ok(sums.into_iter().map(|(sum, n)| sum / n).collect())
+}
+
+/// Writes figures as SVG, and as PNG where asked.
+///
+/// # Errors
+///
+/// [`Error::Create`] and [`Error::Write`].
+pub fn write(figures: &[Figure], folder: &Path, png: bool, context: &Context<'_>) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|source| Error::create(folder, source))?;
+    context.stage(
+        format!("draw {}", folder.display()),
+        figures.len() as u64,
+        Unit::Items,
+    );
+    context.install(|| {
+        figures.par_iter().try_for_each(|figure| -> Result<()> {
+            let svg = folder.join(format!("{}.svg", figure.id));
+            fs::write(&svg, figure.svg.to_xml()).map_err(|source| Error::write(&svg, source))?;
+            if png {
+                let path = folder.join(format!("{}.png", figure.id));
+                let bytes = halotau_figure::png(&figure.svg, PNG_DPI)?;
+                fs::write(&path, bytes).map_err(|source| Error::write(&path, source))?;
+            }
+            context.advance(1);
+            Ok(())
+        })
+    })?;
+    context.stage_done();
+    Ok(())
+}
+
+fn example_patterns(reduced: &Reduced, positions: [Position; 2]) -> Result<ExamplePatterns> {
+    let reduction = &reduced.reduction;
+    let times_s = reduction.time.times_s();
+    let n_shown = N_EXAMPLE_PATTERNS.min(times_s.len());
+    let shown: Vec<usize> = (0..n_shown)
+        .map(|at| at * (times_s.len() - 1) / (n_shown - 1).max(1))
+        .collect();
+    let all = reduction.shards();
+    let mut patterns = Vec::new();
+    for position in positions {
+        let shard = all.iter().find(|shard| {
+            (shard.first_row..shard.first_row + shard.n_rows).contains(&position.row)
+                && (shard.first_col..shard.first_col + shard.n_cols).contains(&position.col)
+        });
+        let shard = shard.expect("every position lies in a shard");
+        let rings = reduced.shard(shard)?;
+        patterns.extend(
+            shown
+                .iter()
+                .map(|&time| annulus_pattern(reduction, &rings, position, time)),
+        );
+    }
+    Ok(ExamplePatterns {
+        positions,
+        times_s: shown.iter().map(|&time| times_s[time]).collect(),
+        patterns,
+    })
+}
+
+/// The counts of one frame on the binned grid; NaN outside the annulus.
+fn annulus_pattern(
+    reduction: &Reduction,
+    rings: &RingSeries,
+    position: Position,
+    time: usize,
+) -> Array2<f64> {
+    let annulus = &reduction.annulus;
+    let mut pattern = Array2::from_elem((annulus.grid_rows, annulus.grid_cols), f64::NAN);
+    let (row, col) = (
+        position.row - rings.first_row,
+        position.col - rings.first_col,
+    );
+    with_counts!(&rings.counts, counts => {
+        for (pixel, &count) in counts.slice(s![row, col, time, ..]).iter().enumerate() {
+            let at = [annulus.row[pixel] as usize, annulus.col[pixel] as usize];
+            pattern[at] = f64::from(count) / annulus.coverage[pixel];
+        }
+    });
+    pattern
+}

@@ -1,0 +1,255 @@
+//! What is written, and where it is found again.
+//!
+//! ```text
+//! NAME/     one temperature                    STUDY/     several
+//!   recipe.toml  calibration.toml                recipe.toml
+//!   reduction.zarr/  analysis.zarr/              633K/ 643K/ …  as left
+//!   summary.json  maps.csv  series.csv           summary.json  series.csv
+//!   figures/  report.html                        figures/  report.html
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use halotau::analysis::{Analysis, MapSummary, Study};
+use halotau::arrhenius::{ArrheniusFit, Average};
+use halotau::calibrate::Calibration;
+use halotau::correlate::Flattening;
+use halotau::recipe::Recipe;
+use halotau::relate::StructureDynamics;
+use halotau::relax::KwwFit;
+use halotau::series::Warning;
+use halotau_io::analysis_folder::write_analysis;
+use halotau_io::export::{self, Comments};
+use serde::{Deserialize, Serialize};
+
+use crate::analyze::Comparison;
+use crate::error::{Error, Result};
+use crate::recipe_file::to_toml;
+
+/// Name of the analysis inside a result folder.
+pub const ANALYSIS: &str = "analysis.zarr";
+/// Name of the recipe inside a result folder.
+pub const RECIPE: &str = "recipe.toml";
+/// Name of the numbers inside a result folder.
+pub const SUMMARY: &str = "summary.json";
+/// Name of the folder of figures.
+pub const FIGURES: &str = "figures";
+/// Name of the report.
+pub const REPORT: &str = "report.html";
+
+/// The numbers of a study, as `summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Version of the program.
+    pub halotau: &'static str,
+    /// Title of the recipe.
+    pub title: String,
+    /// One entry a temperature, from the lowest.
+    pub temperatures: Vec<TemperatureSummary>,
+    /// One fit an average.
+    pub arrhenius: Vec<ArrheniusFit>,
+    /// Which average is the headline.
+    pub headline: Average,
+    /// The same data under the choices of both profiles.
+    pub comparison: Vec<Comparison>,
+}
+
+/// The numbers of one temperature.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TemperatureSummary {
+    /// Name of the series.
+    pub name: String,
+    /// Temperature.
+    pub temperature_k: f64,
+    /// Start of the last scan.
+    pub last_scan_s: f64,
+    /// Pixels of the correlated ring.
+    pub n_ring_pixels: usize,
+    /// Flattening that was used.
+    pub flattening: Option<Flattening>,
+    /// Baseline of g from distant pairs of positions.
+    pub distant_baseline: Option<f64>,
+    /// The maps in a few numbers.
+    pub summary: MapSummary,
+    /// Rank correlation of tau and V; n positions. No p-value: neighbors are not independent.
+    pub relation: StructureDynamics,
+    /// tau, contrast and stretch of the position-averaged curve.
+    pub ensemble: EnsembleSummary,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// The fit of the position-averaged curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct EnsembleSummary {
+    /// Relaxation time.
+    pub tau_s: f64,
+    /// Amplitude of the decay.
+    pub contrast: f64,
+    /// Stretch exponent.
+    pub stretch: f64,
+    /// Value of g at infinite lag.
+    pub baseline: f64,
+}
+
+impl From<&KwwFit> for EnsembleSummary {
+    fn from(fit: &KwwFit) -> Self {
+        Self {
+            tau_s: fit.tau_s,
+            contrast: fit.contrast,
+            stretch: fit.stretch,
+            baseline: fit.baseline,
+        }
+    }
+}
+
+impl Summary {
+    /// The numbers of a study.
+    pub fn of(study: &Study, comparison: &[Comparison]) -> Self {
+        Self {
+            halotau: env!("CARGO_PKG_VERSION"),
+            title: study
+                .analyses
+                .first()
+                .map_or_else(String::new, |analysis| analysis.recipe.title.clone()),
+            temperatures: study.analyses.iter().map(TemperatureSummary::of).collect(),
+            arrhenius: study.arrhenius.clone(),
+            headline: study.headline,
+            comparison: comparison.to_vec(),
+        }
+    }
+}
+
+impl TemperatureSummary {
+    fn of(analysis: &Analysis) -> Self {
+        Self {
+            name: analysis.name.clone(),
+            temperature_k: analysis.temperature_k,
+            last_scan_s: analysis.time.times_s().last().copied().unwrap_or(0.0),
+            n_ring_pixels: analysis.n_ring_pixels,
+            flattening: analysis.flattening,
+            distant_baseline: analysis.distant_baseline,
+            summary: analysis.summary.clone(),
+            relation: analysis.relation,
+            ensemble: (&analysis.ensemble_fit).into(),
+            warnings: analysis.warnings.clone(),
+        }
+    }
+}
+
+/// The comparison as stored; what a report is made from again.
+#[derive(Debug, Default, Deserialize)]
+struct StoredComparison {
+    #[serde(default)]
+    comparison: Vec<Comparison>,
+}
+
+/// The comparison in a result folder; empty where there is none.
+pub fn read_comparison(folder: &Path) -> Vec<Comparison> {
+    let text = fs::read_to_string(folder.join(SUMMARY)).unwrap_or_default();
+    serde_json::from_str::<StoredComparison>(&text)
+        .unwrap_or_default()
+        .comparison
+}
+
+/// Writes the numbers of a study and its table.
+///
+/// # Errors
+///
+/// [`Error::Create`] and [`Error::Write`].
+pub fn write_summary(folder: &Path, study: &Study, comparison: &[Comparison]) -> Result<()> {
+    let summary = serde_json::to_string_pretty(&Summary::of(study, comparison))
+        .expect("numbers and texts become JSON");
+    write_file(&folder.join(SUMMARY), (summary + "\n").as_bytes())?;
+    export::write_series_csv(&folder.join("series.csv"), study, Comments::With)?;
+    Ok(())
+}
+
+/// Writes all of one temperature but figures and report.
+///
+/// # Errors
+///
+/// [`Error::Create`] and [`Error::Write`].
+pub fn write_temperature(
+    folder: &Path,
+    analysis: &Analysis,
+    calibration: Option<&Calibration>,
+) -> Result<()> {
+    create_folder(folder)?;
+    let recipe = to_toml(&analysis.recipe);
+    write_file(&folder.join(RECIPE), recipe.as_bytes())?;
+    if let Some(calibration) = calibration {
+        let text = toml::to_string_pretty(calibration).expect("a calibration is numbers and texts");
+        write_file(&folder.join("calibration.toml"), text.as_bytes())?;
+    }
+    write_analysis(&folder.join(ANALYSIS), analysis, &recipe)?;
+    export::write_maps_csv(&folder.join("maps.csv"), analysis, Comments::With)?;
+    Ok(())
+}
+
+/// Writes the recipe of a study.
+///
+/// # Errors
+///
+/// [`Error::Create`] and [`Error::Write`].
+pub fn write_recipe(folder: &Path, recipe: &Recipe) -> Result<()> {
+    create_folder(folder)?;
+    write_file(&folder.join(RECIPE), to_toml(recipe).as_bytes())
+}
+
+/// Makes a folder and those above it.
+///
+/// # Errors
+///
+/// [`Error::Create`].
+pub fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|source| Error::create(folder, source))
+}
+
+/// Writes a file whole: beside its place first, so that no reader sees half of it.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".tmp-{}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    fs::write(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|source| {
+            // What was written of it is of no use; the error that matters is the first.
+            let _ = fs::remove_file(&temporary);
+            Error::write(path, source)
+        })
+}
+
+/// The folders of single temperatures in a result folder: itself, or its subfolders in natural order of temperature.
+///
+/// # Errors
+///
+/// [`Error::Read`], and [`Error::Content`] where there is no result.
+pub fn temperature_folders(folder: &Path, holding: &str) -> Result<Vec<PathBuf>> {
+    if folder.join(holding).is_dir() {
+        return Ok(vec![folder.to_owned()]);
+    }
+    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|source| Error::read(folder, source))?.path();
+        if path.join(holding).is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    if folders.is_empty() {
+        return Err(Error::content(
+            folder,
+            format!(
+                "holds no {holding}; expected a result folder of `halotau run` or `halotau reduce`"
+            ),
+        ));
+    }
+    Ok(folders)
+}

@@ -1,0 +1,339 @@
+//! The whole job: reduce, analyze, compare, write, draw, report; one temperature or several.
+
+use std::path::{Path, PathBuf};
+
+use halotau::analysis::{Analysis, Study};
+use halotau::series::{SeriesShape, Warning};
+use halotau_figure::figures;
+use halotau_figure::report::Table;
+use serde::Serialize;
+
+use crate::analyze::{Comparison, analyze, compare};
+use crate::context::Context;
+use crate::draw::{self, Drawable};
+use crate::error::{Error, Result};
+use crate::prepare::{merged_header, prepare};
+use crate::recipe_file::Loaded;
+use crate::reduce::{MemoryPlan, REDUCTION, Reduced, memory_plan, reduce};
+use crate::report::{self, ReportParts};
+use crate::results;
+use crate::study::study;
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// All temperatures.
+    pub study: Study,
+    /// The same data under both profiles.
+    pub comparison: Vec<Comparison>,
+    /// Where the results are.
+    pub folder: PathBuf,
+    /// The report.
+    pub report: PathBuf,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// Where results go.
+    pub folder: PathBuf,
+    /// One entry a series.
+    pub series: Vec<SeriesPlan>,
+    /// Bytes that are read in all.
+    pub read_bytes: u64,
+    /// The largest memory of any step.
+    pub memory_bytes: u64,
+}
+
+/// What a run would do with one series.
+#[derive(Debug, Clone, Serialize)]
+pub struct SeriesPlan {
+    /// Its name.
+    pub name: String,
+    /// Its shape in the file.
+    pub shape: SeriesShape,
+    /// Temperature; NaN where not known.
+    pub temperature_k: f64,
+    /// Positions that are analyzed.
+    pub n_positions: usize,
+    /// Pixels of the annulus.
+    pub n_annulus_pixels: usize,
+    /// Shards of the pass.
+    pub n_shards: usize,
+    /// Bytes that are read.
+    pub read_bytes: u64,
+    /// Memory of the pass.
+    pub memory: MemoryPlan,
+    /// Center of the pattern, native pixels.
+    pub center: [f64; 2],
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Says what [`run`] would do, without writing anything.
+///
+/// # Errors
+///
+/// All that [`run`] would find before its first pass.
+pub fn plan(loaded: &Loaded, context: &Context<'_>) -> Result<Plan> {
+    let mut series = Vec::new();
+    for block in loaded.require_data()? {
+        let prepared = prepare(loaded, block, context).map_err(|error| loaded.locate(error))?;
+        let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
+        let shards = prepared.plan.shards();
+        let n_positions = shards.iter().map(|shard| shard.n_rows * shard.n_cols).sum();
+        let shape = prepared.header.shape;
+        let frame_bytes = shape.frame_len() * prepared.header.sample_type.n_bytes();
+        let calibration = prepared.plan.calibration();
+        series.push(SeriesPlan {
+            name: prepared.header.name.clone(),
+            shape,
+            temperature_k: prepared
+                .header
+                .temperature_k
+                .as_ref()
+                .map_or(f64::NAN, |stated| stated.value),
+            n_positions,
+            n_annulus_pixels: prepared.plan.annulus().len(),
+            n_shards: shards.len(),
+            read_bytes: (n_positions * shape.n_times * frame_bytes) as u64,
+            memory,
+            center: [calibration.center_row, calibration.center_col],
+            warnings: prepared.warnings,
+        });
+    }
+    Ok(Plan {
+        folder: output_folder(loaded),
+        read_bytes: series.iter().map(|series| series.read_bytes).sum(),
+        memory_bytes: series
+            .iter()
+            .map(|series| {
+                let kept = if series.memory.in_memory {
+                    series.memory.counts_bytes
+                } else {
+                    0
+                };
+                series.memory.shard_bytes + 2 * series.memory.buffer_bytes + kept
+            })
+            .max()
+            .unwrap_or(0),
+        series,
+    })
+}
+
+/// Reduces and analyzes all data of a recipe and writes results, figures and report.
+///
+/// # Errors
+///
+/// What is wrong with recipe, data or output folder; [`Error::TooManyBad`] after everything was written.
+pub fn run(loaded: &Loaded, context: &Context<'_>) -> Result<RunOutcome> {
+    run_with_truth(loaded, None, context)
+}
+
+/// Reduces all data of a recipe; the reductions are what [`analyze_again`] starts from.
+///
+/// # Errors
+///
+/// What is wrong with recipe, data or output folder.
+pub fn reduce_all(loaded: &Loaded, context: &Context<'_>) -> Result<Vec<PathBuf>> {
+    let folders = block_folders(loaded)?;
+    let mut written = Vec::new();
+    for (block, folder) in loaded.require_data()?.iter().zip(folders) {
+        results::write_recipe(&folder, &loaded.recipe)?;
+        let reduced =
+            reduce(loaded, block, Some(&folder), context).map_err(|error| loaded.locate(error))?;
+        reduced
+            .warnings
+            .iter()
+            .for_each(|warning| context.warn(warning));
+        written.push(folder.join(REDUCTION));
+    }
+    Ok(written)
+}
+
+/// Analyzes reductions that are there, without the raw data.
+///
+/// # Errors
+///
+/// Where a reduction is missing, incomplete or damaged, or does not hold the rings asked for.
+pub fn analyze_again(loaded: &Loaded, context: &Context<'_>) -> Result<RunOutcome> {
+    let folder = output_folder(loaded);
+    let folders = results::temperature_folders(&folder, REDUCTION)?;
+    let mut parts = Parts::default();
+    for folder in &folders {
+        let reduced = Reduced::open(folder, &loaded.recipe)?;
+        parts
+            .add(folder, &reduced, context)
+            .map_err(|error| loaded.locate(error))?;
+    }
+    parts.finish(loaded, &folder, None, context)
+}
+
+/// The table of recovered numbers beside the truth, where the truth is known.
+pub type TruthTable<'a> = dyn Fn(&Study) -> Table + 'a;
+
+/// As [`run`], for simulated data: the report has a table of what was recovered beside the truth.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_with_truth(
+    loaded: &Loaded,
+    truth: Option<&TruthTable<'_>>,
+    context: &Context<'_>,
+) -> Result<RunOutcome> {
+    // All inputs are opened before the first long pass, so that a typo in the last block costs seconds.
+    let folders = block_folders(loaded)?;
+    let folder = output_folder(loaded);
+    results::write_recipe(&folder, &loaded.recipe)?;
+    let mut parts = Parts::default();
+    for (block, folder) in loaded.require_data()?.iter().zip(&folders) {
+        results::create_folder(folder)?;
+        let keep = loaded
+            .recipe
+            .output
+            .keep_reduction
+            .then_some(folder.as_path());
+        let reduced = reduce(loaded, block, keep, context).map_err(|error| loaded.locate(error))?;
+        parts
+            .add(folder, &reduced, context)
+            .map_err(|error| loaded.locate(error))?;
+    }
+    parts.finish(loaded, &folder, truth, context)
+}
+
+/// What is collected over temperatures.
+#[derive(Default)]
+struct Parts {
+    analyses: Vec<Analysis>,
+    comparison: Vec<Comparison>,
+    drawables: Vec<(f64, Drawable)>,
+    fingerprints: Vec<(String, String)>,
+    folders: Vec<(f64, PathBuf)>,
+}
+
+impl Parts {
+    fn add(&mut self, folder: &Path, reduced: &Reduced, context: &Context<'_>) -> Result<()> {
+        let analysis = analyze(reduced, &reduced.recipe, context)?;
+        analysis
+            .warnings
+            .iter()
+            .for_each(|warning| context.warn(warning));
+        results::write_temperature(folder, &analysis, Some(&reduced.reduction.calibration))?;
+        self.comparison.push(compare(reduced, &analysis, context)?);
+        self.drawables
+            .push((analysis.temperature_k, Drawable::of(reduced, &analysis)?));
+        self.fingerprints
+            .push((analysis.name.clone(), reduced.fingerprint.clone()));
+        self.folders
+            .push((analysis.temperature_k, folder.to_owned()));
+        self.analyses.push(analysis);
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        loaded: &Loaded,
+        folder: &Path,
+        truth: Option<&TruthTable<'_>>,
+        context: &Context<'_>,
+    ) -> Result<RunOutcome> {
+        self.comparison
+            .sort_by(|a, b| a.temperature_k.total_cmp(&b.temperature_k));
+        self.drawables.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.folders.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let study = study(self.analyses);
+        results::write_summary(folder, &study, &self.comparison)?;
+        let png = loaded.recipe.output.png;
+        let mut figures = figures::of_study(&study)?;
+        draw::write(&figures, &folder.join(results::FIGURES), png, context)?;
+        for ((analysis, (_, drawable)), (_, own)) in study
+            .analyses
+            .iter()
+            .zip(&self.drawables)
+            .zip(&self.folders)
+        {
+            let drawn = drawable.figures(analysis)?;
+            draw::write(&drawn, &own.join(results::FIGURES), png, context)?;
+            figures.extend(report::of_temperature(
+                drawn,
+                analysis,
+                study.analyses.len(),
+            ));
+        }
+        let parts = ReportParts {
+            study: &study,
+            comparison: &self.comparison,
+            figures,
+            fingerprints: &self.fingerprints,
+            recipe: &loaded.recipe,
+            truth: truth.map(|truth| truth(&study)),
+        };
+        let report = report::write(folder, &parts)?;
+        check_bad(&study, context)?;
+        Ok(RunOutcome {
+            study,
+            comparison: self.comparison,
+            folder: folder.to_owned(),
+            report,
+        })
+    }
+}
+
+/// The folder of all results.
+pub fn output_folder(loaded: &Loaded) -> PathBuf {
+    loaded.folder.join(&loaded.recipe.output.folder)
+}
+
+/// The folder of each data block: the output folder itself for one, `633K` and so on for several.
+fn block_folders(loaded: &Loaded) -> Result<Vec<PathBuf>> {
+    let blocks = loaded.require_data()?;
+    let folder = output_folder(loaded);
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for block in blocks {
+        let source = halotau_io::open(&halotau_io::OpenRequest::from_block(block, &loaded.folder))?;
+        let header = merged_header(source.header(), &loaded.recipe, block);
+        if blocks.len() == 1 {
+            return Ok(vec![folder]);
+        }
+        let Some(temperature) = &header.temperature_k else {
+            return Err(loaded.locate(Error::Core(halotau::Error::Setting {
+                key: "data".to_owned(),
+                value: header.name.clone(),
+                problem: "several series need a temperature each: add temperature_k to this [[data]] block".to_owned(),
+            })));
+        };
+        let name = format!("{}K", temperature.value);
+        let n_same = folders
+            .iter()
+            .filter(|other| other.to_string_lossy().contains(&name))
+            .count();
+        folders.push(folder.join(if n_same == 0 {
+            name
+        } else {
+            format!("{name}-{}", n_same + 1)
+        }));
+    }
+    Ok(folders)
+}
+
+fn check_bad(study: &Study, context: &Context<'_>) -> Result<()> {
+    for analysis in &study.analyses {
+        let max_bad = if context.strict {
+            0.5
+        } else {
+            analysis.recipe.output.max_bad
+        };
+        let summary = &analysis.summary;
+        let n_bad = summary.n_positions - summary.n_valid;
+        if n_bad as f64 > max_bad * summary.n_positions as f64 {
+            return Err(Error::TooManyBad {
+                name: analysis.name.clone(),
+                n_bad,
+                n_positions: summary.n_positions,
+                max_bad,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! From result folders to a study, figures and a report, without the data.
+
+use std::path::{Path, PathBuf};
+
+use halotau::analysis::{Analysis, Study};
+use halotau_figure::Figure;
+use halotau_io::analysis_folder::read_analysis;
+
+use crate::analyze::Comparison;
+use crate::context::Context;
+use crate::draw::{self, Drawable};
+use crate::error::{Error, Result};
+use crate::reduce::{REDUCTION, Reduced};
+use crate::report::{self, ReportParts};
+use crate::results;
+use crate::study::study;
+
+/// What is in result folders.
+#[derive(Debug)]
+pub struct Results {
+    /// All temperatures, from the lowest.
+    pub study: Study,
+    /// The folder of each.
+    pub folders: Vec<PathBuf>,
+    /// The same data under both profiles, where it was computed.
+    pub comparison: Vec<Comparison>,
+}
+
+/// Reads result folders; each holds one temperature or several.
+///
+/// # Errors
+///
+/// Where there is no analysis, or it is damaged.
+pub fn read(folders: &[PathBuf]) -> Result<Results> {
+    let mut found: Vec<(PathBuf, Analysis)> = Vec::new();
+    let mut comparison = Vec::new();
+    for folder in folders {
+        comparison.extend(results::read_comparison(folder));
+        for own in results::temperature_folders(folder, results::ANALYSIS)? {
+            let analysis = read_analysis(&own.join(results::ANALYSIS))?;
+            found.push((own, analysis));
+        }
+    }
+    found.sort_by(|a, b| a.1.temperature_k.total_cmp(&b.1.temperature_k));
+    comparison.sort_by(|a, b| a.temperature_k.total_cmp(&b.temperature_k));
+    let (folders, analyses) = found.into_iter().unzip();
+    Ok(Results {
+        study: study(analyses),
+        folders,
+        comparison,
+    })
+}
+
+/// Puts several temperatures together in a new folder: numbers, table, figures and report.
+///
+/// # Errors
+///
+/// As [`read`]; [`Error::Usage`] for fewer than two temperatures.
+pub fn series(folders: &[PathBuf], out: &Path, context: &Context<'_>) -> Result<Results> {
+    let results = read(folders)?;
+    if results.study.analyses.len() < 2 {
+        return Err(Error::usage(
+            "series",
+            "at least two temperatures are needed; name their result folders",
+        ));
+    }
+    results::create_folder(out)?;
+    results::write_summary(out, &results.study, &results.comparison)?;
+    figures(&results, out, context)?;
+    write_report(&results, out)?;
+    Ok(results)
+}
+
+/// Draws the figures of result folders: those of all temperatures into `out`, those of one beside its results.
+///
+/// # Errors
+///
+/// Where a figure cannot be drawn or written.
+pub fn figures(results: &Results, out: &Path, context: &Context<'_>) -> Result<()> {
+    let png = results
+        .study
+        .analyses
+        .first()
+        .is_none_or(|analysis| analysis.recipe.output.png);
+    draw::write(
+        &halotau_figure::figures::of_study(&results.study)?,
+        &out.join(results::FIGURES),
+        png,
+        context,
+    )?;
+    for (analysis, folder) in results.study.analyses.iter().zip(&results.folders) {
+        draw::write(
+            &own_figures(analysis, folder)?,
+            &folder.join(results::FIGURES),
+            png,
+            context,
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes the report of result folders.
+///
+/// # Errors
+///
+/// Where a figure cannot be drawn or the file not be written.
+pub fn write_report(results: &Results, out: &Path) -> Result<PathBuf> {
+    let study = &results.study;
+    let mut figures = halotau_figure::figures::of_study(study)?;
+    let mut fingerprints = Vec::new();
+    for (analysis, folder) in study.analyses.iter().zip(&results.folders) {
+        figures.extend(report::of_temperature(
+            own_figures(analysis, folder)?,
+            analysis,
+            study.analyses.len(),
+        ));
+        if folder.join(REDUCTION).is_dir() {
+            fingerprints.push((
+                analysis.name.clone(),
+                Reduced::open(folder, &analysis.recipe)?.fingerprint,
+            ));
+        }
+    }
+    let Some(first) = study.analyses.first() else {
+        return Err(Error::usage("report", "there is no result"));
+    };
+    let parts = ReportParts {
+        study,
+        comparison: &results.comparison,
+        figures,
+        fingerprints: &fingerprints,
+        recipe: &first.recipe,
+        truth: None,
+    };
+    report::write(out, &parts)
+}
+
+/// The figures of one temperature; those that need the counts only where the reduction was kept.
+fn own_figures(analysis: &Analysis, folder: &Path) -> Result<Vec<Figure>> {
+    let drawable = if folder.join(REDUCTION).is_dir() {
+        Drawable::of(&Reduced::open(folder, &analysis.recipe)?, analysis)?
+    } else {
+        Drawable::without_reduction(analysis)
+    };
+    drawable.figures(analysis)
+}
