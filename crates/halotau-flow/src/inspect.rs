@@ -375,7 +375,7 @@ mod tests {
         // 8.9 pA for 1 ms.
         assert!((found.beam.electrons_per_pattern.unwrap() - 55_550.0).abs() < 10.0);
         assert!((found.q_edge_per_nm.unwrap() - 7.656).abs() < 1e-9);
-        assert_eq!(found.n_bytes, Some(106_369_113_600));
+        assert_eq!(found.n_bytes, Some(106_383_974_400));
         let codes: Vec<&str> = found
             .warnings
             .iter()

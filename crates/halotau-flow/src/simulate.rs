@@ -209,11 +209,7 @@ fn write_series(
     let rows_at_once = rows_at_once(header, context)?;
     let n_rows = header.shape.n_rows;
     let row_bytes = row_bytes(header);
-    context.stage(
-        format!("simulate {}", header.name),
-        row_bytes * n_rows as u64,
-        Unit::Bytes,
-    );
+    context.stage(header.name.clone(), row_bytes * n_rows as u64, Unit::Bytes);
     let mut writer = SeriesWriter::create(path, header, format)?;
     for first_row in (0..n_rows).step_by(rows_at_once) {
         let end = n_rows.min(first_row + rows_at_once);

@@ -34,8 +34,16 @@ pub(crate) struct Layout {
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Time, scan rows, scan columns, pattern rows, pattern columns; one may be 0 for "find out"
-    #[arg(long, value_name = "T,R,C,R,C", value_delimiter = ',', num_args = 5)]
-    shape: Vec<usize>,
+    #[arg(long, value_name = "T,R,C,R,C", value_parser = shape)]
+    shape: Option<[usize; 5]>,
+}
+
+fn shape(text: &str) -> Result<[usize; 5], String> {
+    let lengths = text.split(',').map(|length| length.trim().parse().ok());
+    let lengths: Option<Vec<usize>> = lengths.collect();
+    lengths
+        .and_then(|lengths| lengths.try_into().ok())
+        .ok_or_else(|| "write five whole numbers, such as 106,60,120,264,264".to_owned())
 }
 
 impl Layout {
@@ -43,7 +51,7 @@ impl Layout {
     pub(crate) fn request(&self, path: &std::path::Path) -> OpenRequest {
         OpenRequest {
             dataset: self.dataset.clone(),
-            shape: self.shape.as_slice().try_into().ok(),
+            shape: self.shape,
             ..OpenRequest::new(path)
         }
     }

@@ -50,7 +50,7 @@ const LINES: &[Line] = &[
     ("relaxation", "min_times", "8", "fewer valid scans give no fit"),
     ("structure", "q_range_per_nm", "[3.0, 5.8]", "1/nm, band of eq. (5)"),
     ("structure", "grouping", "\"per_ring\"", "per_ring | band"),
-    ("structure", "noise", "\"counting\"", "none (paper) | counting | factorial | two_frame"),
+    ("structure", "noise", "\"counting\"", "none (paper) | counting | finite_counting | factorial | two_frame"),
     ("structure", "gain", "1.0", "detector units an electron"),
     ("structure", "excess_factor", "1.0", "noise of an electron's signal over counting, at least 1"),
     ("interval", "sectors", "6", "azimuthal sectors of the jackknife, opposite ones together"),
