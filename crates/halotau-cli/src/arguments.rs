@@ -3,7 +3,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use halotau_flow::memory;
 
-use crate::commands::{check, completions, init, inspect, simulate};
+use crate::commands::{
+    analyze, check, completions, demo, export, figure, init, inspect, reduce, report, run, series,
+    simulate,
+};
 
 /// Relaxation time and structural order of a glass from time series of 4D-STEM scans.
 #[derive(Debug, Parser)]
@@ -22,9 +25,17 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(demo::Demo),
     Inspect(inspect::Inspect),
     Init(init::Init),
     Check(check::Check),
+    Run(run::Run),
+    Reduce(reduce::Reduce),
+    Analyze(analyze::Analyze),
+    Series(series::Series),
+    Figure(figure::Figure),
+    Report(report::Report),
+    Export(export::Export),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),
 }

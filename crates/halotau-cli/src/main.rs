@@ -18,6 +18,7 @@ mod problem;
 mod progress;
 mod session;
 mod signals;
+mod study_text;
 
 /// An error of the program itself, after `sysexits.h`.
 const INTERNAL: u8 = 70;

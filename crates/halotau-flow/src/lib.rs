@@ -13,6 +13,7 @@ pub mod context;
 pub mod demo;
 pub mod draw;
 pub mod error;
+pub mod export;
 pub mod fingerprint;
 pub mod init;
 pub mod inspect;

@@ -1,0 +1,44 @@
+//! `halotau figure`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use halotau_flow::{Result, series};
+use serde_json::json;
+
+use crate::session::Session;
+
+const EXAMPLES: &str = "\
+Examples:
+  halotau figure halotau-results
+  halotau figure halotau-results -o paper-figures";
+
+/// Draw the figures of results again
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
+pub(crate) struct Figure {
+    /// Result folder
+    folder: PathBuf,
+    /// Folder for the figures of all temperatures; the result folder if absent
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+impl Figure {
+    pub(crate) fn run(&self, session: &Session) -> Result<()> {
+        let results = series::read(std::slice::from_ref(&self.folder))?;
+        let out = self.output.as_ref().unwrap_or(&self.folder);
+        if !session.dry_run {
+            session.with_context(|context| series::figures(&results, out, context))?;
+        }
+        let text = format!(
+            "figures of {} temperatures in {}\n",
+            results.folders.len(),
+            out.display()
+        );
+        session.print(
+            &text,
+            &json!({"folder": out, "temperatures": results.folders}),
+        )
+    }
+}

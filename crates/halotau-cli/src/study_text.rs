@@ -1,0 +1,86 @@
+//! The numbers of a study as a table for people.
+
+use halotau::analysis::{Analysis, Estimate, Study};
+
+/// One row a temperature, then the activation energies.
+pub(crate) fn study_text(study: &Study) -> String {
+    let mut text = format!(
+        "{:>8}  {:<26} {:<26} {:>10}  {:<18} {:>6} {:>6}\n",
+        "T (K)", "median tau (s)", "exp<ln tau> (s)", "tau > rec.", "<V>", "rho", "n"
+    );
+    for analysis in &study.analyses {
+        text.push_str(&row(analysis));
+    }
+    for fit in &study.arrhenius {
+        let [lower, upper] = fit.activation_energy_interval_kj_per_mol;
+        let mark = if fit.average == study.headline {
+            "*"
+        } else {
+            " "
+        };
+        text.push_str(&format!(
+            "{mark} E = {} kJ/mol [{}, {}]   from {} of tau\n",
+            short(fit.activation_energy_kj_per_mol),
+            short(lower),
+            short(upper),
+            fit.average.name()
+        ));
+    }
+    text
+}
+
+fn row(analysis: &Analysis) -> String {
+    let summary = &analysis.summary;
+    let censored = 100.0 * summary.n_censored as f64 / summary.n_valid.max(1) as f64;
+    format!(
+        "{:>8}  {:<26} {:<26} {:>8.0} %  {:<18} {:>6.2} {:>6}\n",
+        analysis.temperature_k,
+        interval(summary.tau_median_s),
+        interval(summary.tau_log_mean_s),
+        censored,
+        with_error(summary.fluctuation_mean),
+        analysis.relation.spearman,
+        analysis.relation.n
+    )
+}
+
+/// `930 [780, 1110]`.
+fn interval(estimate: Estimate) -> String {
+    format!(
+        "{} [{}, {}]",
+        short(estimate.value),
+        short(estimate.lower),
+        short(estimate.upper)
+    )
+}
+
+fn with_error(estimate: Estimate) -> String {
+    format!("{:.3} ± {:.3}", estimate.value, estimate.error)
+}
+
+/// Three significant digits.
+pub(crate) fn short(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return value.to_string();
+    }
+    let digits = (2 - value.abs().log10().floor() as i32).clamp(0, 6) as usize;
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        for (value, text) in [
+            (930.4, "930"),
+            (12.345, "12.3"),
+            (0.05678, "0.0568"),
+            (f64::INFINITY, "inf"),
+            (1234.5, "1234"),
+        ] {
+            assert_eq!(short(value), text);
+        }
+    }
+}
