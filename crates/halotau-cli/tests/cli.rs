@@ -281,6 +281,92 @@ fn simulated_series_are_the_same_on_any_number_of_threads() {
     assert_eq!(again.code, Some(73), "{}", again.stderr);
 }
 
+#[test]
+fn the_whole_job_runs_and_its_results_are_used_again() {
+    let folder = tempdir().unwrap();
+    let done = |arguments: &str| {
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let done = halotau(&folder, &arguments);
+        assert_eq!(done.code, Some(0), "{arguments:?}: {}", done.stderr);
+        done
+    };
+    done(
+        "simulate -q -o data -s n_rows=4 -s n_cols=4 -s n_times=30 -s temperature_k=[633.0,673.0] \
+         -s total_s=[1048.0,524.0] -s dwell_ms=[1.0,0.5]",
+    );
+    let plan = done("run data/recipe.toml --dry-run --json").json();
+    assert_eq!(plan["series"][1]["n_positions"], 16);
+    assert!(!folder.path().join("data/halotau-results").exists());
+    let summary = done("run data/recipe.toml -o out -q --json").json();
+    let temperatures = summary["temperatures"].as_array().unwrap();
+    assert_eq!(temperatures.len(), 2);
+    assert_eq!(temperatures[0]["temperature_k"], 633.0);
+    for file in [
+        "report.html",
+        "summary.json",
+        "series.csv",
+        "figures/tau_maps.svg",
+        "673K/maps.csv",
+    ] {
+        assert!(folder.path().join("out").join(file).is_file(), "{file}");
+    }
+    // The data is not needed any more.
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    assert_eq!(done("analyze out -q --json").json(), summary);
+    let series = done("series out/633K out/673K -o study -q --json").json();
+    assert_eq!(series["arrhenius"], summary["arrhenius"]);
+    done("figure out -o figures -q");
+    assert!(
+        folder
+            .path()
+            .join("figures/figures/arrhenius.svg")
+            .is_file()
+    );
+    done("report out -o again -q");
+    assert!(folder.path().join("again/report.html").is_file());
+    let exported = done("export out -o maps --to csv,hdf5 --no-comments -q --json").json();
+    assert_eq!(exported["files"].as_array().map(Vec::len), Some(5));
+    let csv = fs::read_to_string(folder.path().join("maps/633K/maps.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 17);
+}
+
+#[test]
+fn what_contradicts_the_data_is_78_and_keeps_what_is_there() {
+    let folder = tempdir().unwrap();
+    let call =
+        |arguments: &str| halotau(&folder, &arguments.split_whitespace().collect::<Vec<_>>());
+    let simulated = call(
+        "simulate -q -o data -s n_rows=2 -s n_cols=2 -s n_times=12 -s temperature_k=[633.0] -s total_s=[120.0] \
+         -s dwell_ms=[1.0]",
+    );
+    assert_eq!(simulated.code, Some(0), "{}", simulated.stderr);
+    let outside = call("run data/recipe.toml -s dynamics.q_range_per_nm=[42.0,46.0] -o out");
+    assert_eq!(outside.code, Some(78), "{}", outside.stderr);
+    assert!(
+        outside.stderr.contains("error[E0207]"),
+        "{}",
+        outside.stderr
+    );
+    assert!(
+        outside.stderr.contains("[42.0,46.0]") && outside.stderr.contains("1/Å"),
+        "{}",
+        outside.stderr
+    );
+    let first = call("reduce data/recipe.toml -o out -q");
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let other = call("reduce data/recipe.toml -o out -q -s pattern.bin=2");
+    assert_eq!(other.code, Some(78), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("bin") && other.stderr.contains("--restart"),
+        "{}",
+        other.stderr
+    );
+    assert_eq!(
+        call("reduce data/recipe.toml -o out -q -s pattern.bin=2 --restart").code,
+        Some(0)
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_size_limit_is_an_error_with_a_name() {

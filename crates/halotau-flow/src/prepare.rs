@@ -12,6 +12,7 @@ use halotau::calibrate::{Calibration, CenterOrigin, mask};
 use halotau::ndarray::Array2;
 use halotau::recipe::{DataBlock, Recipe, Region};
 use halotau::reduce::{ReducePlan, ReduceSettings};
+use halotau::ring::Annulus;
 use halotau::series::{FrameBlock, FrameRun, Sample, SeriesHeader, Stated, Warning};
 use halotau::with_samples;
 use halotau_io::{BoxedSource, OpenRequest};
@@ -132,6 +133,7 @@ pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Res
     };
     warnings.extend(header.warnings.iter().cloned());
     let plan = ReducePlan::new(&header, settings)?;
+    check_rings(plan.annulus(), recipe)?;
     Ok(Prepared {
         source,
         header,
@@ -179,6 +181,26 @@ pub fn completed_recipe(recipe: &Recipe, header: &SeriesHeader) -> Recipe {
     fill(&mut recipe.scan.step_nm, &header.step_nm);
     fill(&mut recipe.pattern.q_step_per_nm, &header.q_step_per_nm);
     recipe
+}
+
+/// Checks the rings that will be analyzed before hours are spent on a pass that does not hold them.
+fn check_rings(annulus: &Annulus, recipe: &Recipe) -> Result<(), CoreError> {
+    let q_per_nm = &annulus.q_per_nm;
+    let available_min_per_nm = q_per_nm.iter().copied().fold(f64::INFINITY, f64::min);
+    let available_max_per_nm = q_per_nm.iter().copied().fold(0.0, f64::max);
+    for range in [recipe.dynamics.q_range_per_nm, recipe.structure.q_range_per_nm] {
+        if range.min_per_nm > available_max_per_nm {
+            return Err(CoreError::RingOutside {
+                what: "the detector",
+                q_min_per_nm: range.min_per_nm,
+                q_max_per_nm: range.max_per_nm,
+                available_min_per_nm,
+                available_max_per_nm,
+            });
+        }
+        annulus.ring(range)?;
+    }
+    Ok(())
 }
 
 fn required(stated: &Option<Stated>, key: &str, name: &str) -> Result<f64, CoreError> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use halotau_flow::results::create_folder;
 use halotau_flow::{Result, series};
 use serde_json::json;
 
@@ -32,6 +33,7 @@ impl Report {
             let text = format!("report of {} temperatures\n", results.folders.len());
             return session.print(&text, &json!({"temperatures": results.folders}));
         }
+        create_folder(out)?;
         let path = series::write_report(&results, out)?;
         session.print(
             &format!("wrote {}\n", path.display()),
