@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use workspace::Workspace;
 
+mod demo;
 mod files;
 mod license;
 mod notation;
@@ -90,6 +91,10 @@ const PYTHON: Step = Step {
     name: "other programs (Python)",
     run: python::check,
 };
+const DEMO: Step = Step {
+    name: "demo",
+    run: demo::check,
+};
 // A workspace of its own, which the steps above do not see.
 const BENCH_CLIPPY: Step = Step {
     name: "clippy of the benchmark",
@@ -134,6 +139,7 @@ fn steps(task: &str) -> Option<&'static [Step]> {
             DOCS,
             BENCH_CLIPPY,
             PYTHON,
+            DEMO,
         ],
         "check" => &[FORMAT, FILES, LICENSES, NOTATION, CLIPPY, UNIT_TESTS],
         "bench" => &[BENCH, BENCH_PYTHON],
