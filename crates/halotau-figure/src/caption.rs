@@ -110,7 +110,8 @@ pub(crate) fn variance(settings: &FluctuateSettings) -> String {
 /// Probe, scale bar and marks that all maps share.
 fn map_marks(recipe: &Recipe, step_known: bool) -> String {
     let mut text = String::from("Hatched gray: no number.");
-    if let Some(fwhm) = recipe.microscope.probe_fwhm_nm.filter(|_| step_known) {
+    let fwhm = recipe.probe_fwhm_nm();
+    if fwhm.is_finite() && step_known {
         text.push_str(&format!(
             " Circle: full width at half maximum of the probe, {} nm, to scale.",
             short_number(fwhm)

@@ -188,7 +188,10 @@ fn check_rings(annulus: &Annulus, recipe: &Recipe) -> Result<(), CoreError> {
     let q_per_nm = &annulus.q_per_nm;
     let available_min_per_nm = q_per_nm.iter().copied().fold(f64::INFINITY, f64::min);
     let available_max_per_nm = q_per_nm.iter().copied().fold(0.0, f64::max);
-    for range in [recipe.dynamics.q_range_per_nm, recipe.structure.q_range_per_nm] {
+    for range in [
+        recipe.dynamics.q_range_per_nm,
+        recipe.structure.q_range_per_nm,
+    ] {
         if range.min_per_nm > available_max_per_nm {
             return Err(CoreError::RingOutside {
                 what: "the detector",

@@ -41,7 +41,7 @@ pub struct Reduced {
 #[derive(Debug)]
 enum Rings {
     Memory(Vec<RingSeries>),
-    Folder(ReductionReader),
+    Folder(Box<ReductionReader>),
 }
 
 impl Reduced {
@@ -73,7 +73,7 @@ impl Reduced {
             recipe,
             fingerprint: text("fingerprint"),
             warnings: Vec::new(),
-            rings: Rings::Folder(reader),
+            rings: Rings::Folder(Box::new(reader)),
         })
     }
 
@@ -280,7 +280,7 @@ fn into_folder(
             recipe,
             fingerprint,
             warnings: prepared.warnings,
-            rings: Rings::Folder(reader),
+            rings: Rings::Folder(Box::new(reader)),
         });
     }
     begin_stage(&prepared, context, writer.n_done());
@@ -306,7 +306,7 @@ fn into_folder(
     let rings = if keep {
         Rings::Memory(rings)
     } else {
-        Rings::Folder(ReductionReader::open(folder)?)
+        Rings::Folder(Box::new(ReductionReader::open(folder)?))
     };
     Ok(Reduced {
         reduction,

@@ -78,14 +78,7 @@ pub fn write(folder: &Path, parts: &ReportParts<'_>) -> Result<PathBuf> {
 }
 
 /// The figures of one temperature for the report of several, with names of their own.
-pub fn of_temperature(
-    figures: Vec<Figure>,
-    analysis: &Analysis,
-    n_temperatures: usize,
-) -> Vec<Figure> {
-    if n_temperatures == 1 {
-        return figures;
-    }
+pub fn of_temperature(figures: Vec<Figure>, analysis: &Analysis) -> Vec<Figure> {
     let of = format!("_{}k", analysis.temperature_k).replace('.', "_");
     figures
         .into_iter()

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use halotau::analysis::{Analysis, Study};
 use halotau::series::{SeriesShape, Warning};
+use halotau_figure::Figure;
 use halotau_figure::figures;
 use halotau_figure::report::Table;
 use serde::Serialize;
@@ -202,17 +203,22 @@ pub fn run_with_truth(
     parts.finish(loaded, &folder, truth, context)
 }
 
+/// One temperature, written and drawn.
+struct Finished {
+    analysis: Analysis,
+    comparison: Comparison,
+    figures: Vec<Figure>,
+    fingerprint: (String, String),
+}
+
 /// What is collected over temperatures.
 #[derive(Default)]
 struct Parts {
-    analyses: Vec<Analysis>,
-    comparison: Vec<Comparison>,
-    drawables: Vec<(f64, Drawable)>,
-    fingerprints: Vec<(String, String)>,
-    folders: Vec<(f64, PathBuf)>,
+    finished: Vec<Finished>,
 }
 
 impl Parts {
+    /// Analyzes one temperature and writes its folder, complete in itself.
     fn add(&mut self, folder: &Path, reduced: &Reduced, context: &Context<'_>) -> Result<()> {
         let analysis = analyze(reduced, &reduced.recipe, context)?;
         analysis
@@ -220,17 +226,35 @@ impl Parts {
             .iter()
             .for_each(|warning| context.warn(warning));
         results::write_temperature(folder, &analysis, Some(&reduced.reduction.calibration))?;
-        self.comparison.push(compare(reduced, &analysis, context)?);
-        self.drawables
-            .push((analysis.temperature_k, Drawable::of(reduced, &analysis)?));
-        self.fingerprints
-            .push((analysis.name.clone(), reduced.fingerprint.clone()));
-        self.folders
-            .push((analysis.temperature_k, folder.to_owned()));
-        self.analyses.push(analysis);
+        let comparison = compare(reduced, &analysis, context)?;
+        let own = Drawable::of(reduced, &analysis)?.figures(&analysis)?;
+        let fingerprint = (analysis.name.clone(), reduced.fingerprint.clone());
+        let mut single = study(vec![analysis]);
+        let parts = ReportParts {
+            study: &single,
+            comparison: std::slice::from_ref(&comparison),
+            figures: figures::of_study(&single)?
+                .into_iter()
+                .chain(own.iter().cloned())
+                .collect(),
+            fingerprints: std::slice::from_ref(&fingerprint),
+            recipe: &reduced.recipe,
+            truth: None,
+        };
+        write_study(folder, &parts, parts.figures.clone(), context)?;
+        self.finished.extend(single.analyses.pop().map(|analysis| {
+            let figures = report::of_temperature(own, &analysis);
+            Finished {
+                analysis,
+                comparison,
+                figures,
+                fingerprint,
+            }
+        }));
         Ok(())
     }
 
+    /// Writes what belongs to all temperatures together.
     fn finish(
         mut self,
         loaded: &Loaded,
@@ -238,46 +262,56 @@ impl Parts {
         truth: Option<&TruthTable<'_>>,
         context: &Context<'_>,
     ) -> Result<RunOutcome> {
-        self.comparison
-            .sort_by(|a, b| a.temperature_k.total_cmp(&b.temperature_k));
-        self.drawables.sort_by(|a, b| a.0.total_cmp(&b.0));
-        self.folders.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let study = study(self.analyses);
-        results::write_summary(folder, &study, &self.comparison)?;
-        let png = loaded.recipe.output.png;
-        let mut figures = figures::of_study(&study)?;
-        draw::write(&figures, &folder.join(results::FIGURES), png, context)?;
-        for ((analysis, (_, drawable)), (_, own)) in study
-            .analyses
-            .iter()
-            .zip(&self.drawables)
-            .zip(&self.folders)
-        {
-            let drawn = drawable.figures(analysis)?;
-            draw::write(&drawn, &own.join(results::FIGURES), png, context)?;
-            figures.extend(report::of_temperature(
-                drawn,
-                analysis,
-                study.analyses.len(),
-            ));
+        self.finished.sort_by(|a, b| {
+            let temperatures = (a.analysis.temperature_k, b.analysis.temperature_k);
+            temperatures.0.total_cmp(&temperatures.1)
+        });
+        let several = self.finished.len() > 1;
+        let mut analyses = Vec::new();
+        let mut comparison = Vec::new();
+        let mut own_figures = Vec::new();
+        let mut fingerprints = Vec::new();
+        for finished in self.finished {
+            analyses.push(finished.analysis);
+            comparison.push(finished.comparison);
+            own_figures.extend(finished.figures);
+            fingerprints.push(finished.fingerprint);
         }
-        let parts = ReportParts {
-            study: &study,
-            comparison: &self.comparison,
-            figures,
-            fingerprints: &self.fingerprints,
-            recipe: &loaded.recipe,
-            truth: truth.map(|truth| truth(&study)),
-        };
-        let report = report::write(folder, &parts)?;
+        let study = study(analyses);
+        if several {
+            let shared = figures::of_study(&study)?;
+            let parts = ReportParts {
+                study: &study,
+                comparison: &comparison,
+                figures: shared.iter().cloned().chain(own_figures).collect(),
+                fingerprints: &fingerprints,
+                recipe: &loaded.recipe,
+                truth: truth.map(|truth| truth(&study)),
+            };
+            write_study(folder, &parts, shared, context)?;
+        }
         check_bad(&study, context)?;
         Ok(RunOutcome {
             study,
-            comparison: self.comparison,
+            comparison,
+            report: folder.join(results::REPORT),
             folder: folder.to_owned(),
-            report,
         })
     }
+}
+
+/// Writes numbers, tables, some of the figures, and the report with all of them.
+fn write_study(
+    folder: &Path,
+    parts: &ReportParts<'_>,
+    figures: Vec<Figure>,
+    context: &Context<'_>,
+) -> Result<()> {
+    results::write_summary(folder, parts.study, parts.comparison)?;
+    let png = parts.recipe.output.png;
+    draw::write(&figures, &folder.join(results::FIGURES), png, context)?;
+    report::write(folder, parts)?;
+    Ok(())
 }
 
 /// The folder of all results.

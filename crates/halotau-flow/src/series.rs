@@ -109,11 +109,12 @@ pub fn write_report(results: &Results, out: &Path) -> Result<PathBuf> {
     let mut figures = halotau_figure::figures::of_study(study)?;
     let mut fingerprints = Vec::new();
     for (analysis, folder) in study.analyses.iter().zip(&results.folders) {
-        figures.extend(report::of_temperature(
-            own_figures(analysis, folder)?,
-            analysis,
-            study.analyses.len(),
-        ));
+        let own = own_figures(analysis, folder)?;
+        figures.extend(if study.analyses.len() > 1 {
+            report::of_temperature(own, analysis)
+        } else {
+            own
+        });
         if folder.join(REDUCTION).is_dir() {
             fingerprints.push((
                 analysis.name.clone(),

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use halotau::ndarray::Array2;
 use halotau::recipe::RawLayout;
-use halotau::series::SampleType;
+use halotau::series::{Sample, SampleType};
 use halotau::with_samples;
 
 use crate::arrangement::arrange;
@@ -108,7 +108,8 @@ pub fn read_pattern(path: &Path) -> Result<Array2<f64>> {
     let (rows, cols) = (*rows as usize, *cols as usize);
     let mut samples = zeroed(npy.sample_type, rows * cols);
     copy_at(&mut samples, 0, &bytes, npy.big_endian);
-    let values = with_samples!(&samples, samples => samples.iter().map(|&sample| f64::from(sample)).collect());
+    let values =
+        with_samples!(&samples, samples => samples.iter().map(|sample| sample.to_f64()).collect());
     Ok(Array2::from_shape_vec((rows, cols), values).expect("one value a pixel"))
 }
 

@@ -221,7 +221,8 @@ fn draw(
         }
         map::frame(&mut svg, frame);
         map::scale_bar(&mut svg, frame, n_cols, analysis.step_nm);
-        if let Some(fwhm) = analysis.recipe.microscope.probe_fwhm_nm {
+        let fwhm = analysis.recipe.probe_fwhm_nm();
+        if fwhm.is_finite() {
             map::probe(&mut svg, frame, n_cols, analysis.step_nm, fwhm);
         }
     }
