@@ -35,7 +35,7 @@ const RING: QRange = QRange::new(4.2, 4.6);
 const RUNS: usize = 5;
 
 /// Reading buffer of `reduce`; results do not depend on it.
-const BUFFER_BYTES: usize = 64 << 20;
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// Sums of float products in another order; a few hundred terms of like size.
 const CORRELATION_TOLERANCE: f64 = 1e-12;

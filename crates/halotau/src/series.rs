@@ -247,6 +247,9 @@ pub trait Sample: Copy + Send + Sync + 'static {
 
     /// Whether this is the highest value of an integer type; never for floats.
     fn is_saturated(self) -> bool;
+
+    /// Whether this is saturated, negative, NaN or infinite: what a pass counts apart, and few frames hold.
+    fn is_unusual(self) -> bool;
 }
 
 macro_rules! impl_sample {
@@ -261,6 +264,12 @@ macro_rules! impl_sample {
             fn is_saturated(self) -> bool {
                 let highest: Option<$t> = $saturated;
                 highest == Some(self)
+            }
+
+            #[inline(always)]
+            fn is_unusual(self) -> bool {
+                let value = self.to_f64();
+                self.is_saturated() || value < 0.0 || !value.is_finite()
             }
         }
     )*};

@@ -3,11 +3,12 @@
 //! A [`FrameSource`] only decodes. Cropping, binning, dark, gain, mask and centering are one plan inside
 //! [`reduce`](crate::reduce), which touches only the pixels that the annulus needs.
 
+use std::ops::Range;
+
 use ndarray::ArrayView5;
 
 use crate::error::{Error, Result};
 use crate::series::{FrameBlock, FrameRun, SampleType, Samples, SeriesHeader, SeriesShape};
-use crate::with_samples;
 
 /// Delivers the frames of a series.
 pub trait FrameSource: Sync {
@@ -101,17 +102,31 @@ impl FrameSource for MemorySeries {
         block.run = *run;
         block.pattern_rows = shape.pattern_rows;
         block.pattern_cols = shape.pattern_cols;
-        block.samples = with_samples!(&self.samples, samples => {
-            (run.first_time..run.first_time + run.n_times)
-                .flat_map(|time| {
-                    let start = time * per_time + run.first_frame * frame_len;
-                    samples[start..start + run.n_frames * frame_len].iter().copied()
-                })
-                .collect::<Vec<_>>()
-                .into()
-        });
+        if block.samples.sample_type() != self.samples.sample_type() {
+            block.samples = Samples::empty(self.samples.sample_type());
+        }
+        let starts = (run.first_time..run.first_time + run.n_times)
+            .map(|time| time * per_time + run.first_frame * frame_len);
+        let ranges = starts.map(|start| start..start + run.n_frames * frame_len);
+        copy_ranges(&self.samples, ranges, &mut block.samples);
         Ok(())
     }
+}
+
+/// Fills `to` with ranges of samples of the same type, one after another.
+fn copy_ranges(from: &Samples, ranges: impl Iterator<Item = Range<usize>>, to: &mut Samples) {
+    macro_rules! copy {
+        ($($variant:ident),*) => {
+            match (from, to) {
+                $((Samples::$variant(from), Samples::$variant(to)) => {
+                    to.clear();
+                    ranges.for_each(|range| to.extend_from_slice(&from[range]));
+                })*
+                _ => unreachable!("the block was made for this type"),
+            }
+        };
+    }
+    copy!(U8, U16, U32, I16, I32, F32, F64);
 }
 
 macro_rules! impl_from_vec {

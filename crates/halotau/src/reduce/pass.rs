@@ -37,10 +37,13 @@ pub struct ShardSums {
     pub n_missing_frames: u64,
 }
 
+/// Partial totals of a frame; a constant, so that the total is the same bits anywhere.
+const LANES: usize = 8;
+
 /// What one position collects over time.
 struct PositionSums {
     pattern: Vec<f64>,
-    /// Broken samples of each pixel; empty until the first.
+    /// Broken samples of each pixel; empty until the first unusual one.
     broken: Vec<u32>,
     totals: Vec<f64>,
     n_frames: usize,
@@ -60,7 +63,9 @@ macro_rules! impl_count {
         impl Count for $t {
             #[inline(always)]
             fn from_sum(sum: f64) -> Option<Self> {
-                (0.0 <= sum && sum <= f64::from(<$t>::MAX)).then_some(sum as $t)
+                // The last bits of 2^52 + n are those of n, which is faster to take than a checked conversion.
+                let bits = (sum + (1_u64 << 52) as f64).to_bits();
+                (0.0 <= sum && sum <= f64::from(<$t>::MAX)).then_some(bits as $t)
             }
         }
     )*};
@@ -212,29 +217,34 @@ impl ReducePlan {
         kept: &mut [C],
         sums: &mut PositionSums,
     ) {
+        // First, because it goes through memory in order: the gather below then finds the pattern in the cache.
+        sums.add(pattern, &self.weight, self.dark.as_deref(), time);
+        let corrected = self.dark.is_some() || self.settings.gain.is_some();
         let value = |at: u32| -> f64 {
             let at = at as usize;
-            match &self.dark {
-                None if self.settings.gain.is_none() => pattern[at].to_f64(),
-                dark => {
-                    (pattern[at].to_f64() - dark.as_ref().map_or(0.0, |dark| dark[at]))
-                        * self.weight[at]
-                }
+            if corrected {
+                let dark = self.dark.as_ref().map_or(0.0, |dark| dark[at]);
+                (pattern[at].to_f64() - dark) * self.weight[at]
+            } else {
+                pattern[at].to_f64()
             }
         };
-        let mut start = 0;
-        for (count, &end) in kept.iter_mut().zip(&tables.end) {
-            let sum = tables.native[start..end as usize]
-                .iter()
-                .map(|&at| value(at))
-                .sum::<f64>();
-            start = end as usize;
-            match C::from_sum(sum) {
-                Some(kept) => *count = kept,
-                None => sums.overflow = true,
+        let mut keep = |count: &mut C, sum: f64| match C::from_sum(sum) {
+            Some(kept) => *count = kept,
+            None => sums.overflow = true,
+        };
+        if self.settings.bin == 1 && tables.native.len() == kept.len() && !corrected {
+            for (count, &at) in kept.iter_mut().zip(&tables.native) {
+                keep(count, pattern[at as usize].to_f64());
+            }
+        } else {
+            let mut start = 0;
+            for (count, &end) in kept.iter_mut().zip(&tables.end) {
+                let native = &tables.native[start..end as usize];
+                keep(count, native.iter().map(|&at| value(at)).sum());
+                start = end as usize;
             }
         }
-        sums.add(pattern, &self.weight, self.dark.as_deref(), time);
     }
 
     fn missing_frames(&self, shard: &Shard) -> std::collections::BTreeSet<(usize, usize)> {
@@ -318,24 +328,33 @@ impl PositionSums {
     /// Adds a frame to the sums over time; broken samples are counted and left out.
     fn add<S: Sample>(&mut self, pattern: &[S], weight: &[f64], dark: Option<&[f64]>, time: usize) {
         self.n_frames += 1;
-        let mut total = 0.0;
-        let (mut n_broken, mut n_saturated, mut n_negative) = (0_u32, 0_u32, 0_u32);
-        for ((&sample, sum), &weight) in pattern.iter().zip(&mut self.pattern).zip(weight) {
-            let value = sample.to_f64();
-            let finite = value.is_finite();
-            let value = if finite { value } else { 0.0 };
-            *sum += value;
-            total += value * weight;
-            n_broken += u32::from(!finite);
-            n_saturated += u32::from(weight != 0.0 && sample.is_saturated());
-            n_negative += u32::from(weight != 0.0 && value < 0.0);
+        if pattern
+            .iter()
+            .fold(false, |any, sample| any | sample.is_unusual())
+        {
+            self.count_unusual(pattern, weight);
         }
-        if n_broken > 0 {
-            self.broken.resize(pattern.len(), 0);
-            for (broken, sample) in self.broken.iter_mut().zip(pattern) {
-                *broken += u32::from(!sample.to_f64().is_finite());
+        // Totals of every LANES-th sample: a fixed order that leaves independent additions to the processor.
+        let mut totals = [0.0; LANES];
+        let (samples, last_samples) = pattern.as_chunks::<LANES>();
+        let (sums, last_sums) = self.pattern.as_chunks_mut::<LANES>();
+        let (weights, last_weights) = weight.as_chunks::<LANES>();
+        for ((samples, sums), weights) in samples.iter().zip(sums).zip(weights) {
+            let values = samples.map(finite_or_zero);
+            for lane in 0..LANES {
+                sums[lane] += values[lane];
+            }
+            for lane in 0..LANES {
+                totals[lane] += values[lane] * weights[lane];
             }
         }
+        let last = last_samples.iter().zip(last_sums).zip(last_weights);
+        for (total, ((&sample, sum), weight)) in totals.iter_mut().zip(last) {
+            let value = finite_or_zero(sample);
+            *sum += value;
+            *total += value * weight;
+        }
+        let mut total: f64 = totals.iter().sum();
         if let Some(dark) = dark {
             total -= dark
                 .iter()
@@ -343,8 +362,54 @@ impl PositionSums {
                 .map(|(dark, weight)| dark * weight)
                 .sum::<f64>();
         }
-        self.n_saturated += u64::from(n_saturated);
-        self.n_negative += u64::from(n_negative);
         self.totals[time] = total;
+    }
+
+    fn count_unusual<S: Sample>(&mut self, pattern: &[S], weight: &[f64]) {
+        self.broken.resize(pattern.len(), 0);
+        for ((&sample, broken), &weight) in pattern.iter().zip(&mut self.broken).zip(weight) {
+            let value = sample.to_f64();
+            *broken += u32::from(!value.is_finite());
+            if weight != 0.0 {
+                self.n_saturated += u64::from(sample.is_saturated());
+                self.n_negative += u64::from(value.is_finite() && value < 0.0);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn finite_or_zero<S: Sample>(sample: S) -> f64 {
+    let value = sample.to_f64();
+    if value.is_finite() { value } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unusual_samples_are_counted_once_and_broken_ones_left_out() {
+        // A length that is no multiple of LANES; the last pixel is masked.
+        let mut frame: Vec<f32> = (1..=11_u8).map(f32::from).collect();
+        let mut weight = vec![1.0; 11];
+        weight[10] = 0.0;
+        let mut sums = PositionSums::new(11, 2);
+        sums.add(&frame, &weight, None, 0);
+        assert!(sums.broken.is_empty());
+        frame[3] = f32::NAN;
+        frame[9] = -10.0;
+        frame[10] = f32::NEG_INFINITY;
+        sums.add(&frame, &weight, None, 1);
+        assert_eq!(sums.totals, [55.0, 55.0 - 4.0 - 20.0]);
+        assert_eq!(sums.n_negative, 1);
+        let broken: Vec<usize> = (0..11).filter(|&at| sums.broken[at] == 1).collect();
+        assert_eq!(broken, [3, 10]);
+        assert_eq!(sums.pattern[..4], [2.0, 4.0, 6.0, 4.0]);
+        assert_eq!(sums.pattern[9..], [0.0, 11.0]);
+
+        let mut sums = PositionSums::new(3, 1);
+        sums.add(&[u8::MAX, 7, u8::MAX], &[1.0, 1.0, 0.0], None, 0);
+        assert_eq!((sums.n_saturated, sums.totals[0]), (1, 262.0));
     }
 }
