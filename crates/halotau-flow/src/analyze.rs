@@ -46,21 +46,31 @@ fn with_warnings(mut analysis: Analysis, reduced: &Reduced) -> Analysis {
             ),
         ));
     }
-    if let (Some(baseline), false) = (analysis.distant_baseline, analysis.flattening.is_some())
-        && baseline - 1.0 > 0.02 * analysis.summary.contrast_mean.value.max(0.05)
-    {
-        warnings.push(Warning::new(
-            "W043",
-            format!(
-                "Static structure along the ring (beam stop, center, gain) adds {:.3} to g at every lag, which lengthens tau. \
-                 Flattening removes it: dynamics.normalization = \"flattened\".",
-                baseline - 1.0
-            ),
-        ));
-    }
+    warnings.extend(static_structure_warning(&analysis));
     warnings.append(&mut analysis.warnings);
     analysis.warnings = warnings;
     analysis
+}
+
+/// Whether distant positions, which share no speckle, are alike along the ring.
+fn static_structure_warning(analysis: &Analysis) -> Option<Warning> {
+    let excess = analysis.distant_baseline? - 1.0;
+    // Below 2 % of the contrast it changes tau by less than its own error.
+    if excess < 0.02 * analysis.summary.contrast_mean.value.max(0.05) {
+        return None;
+    }
+    let cure = if analysis.flattening.is_some() {
+        "It is left after flattening by the radial profile: is the beam stop masked (pattern.mask), and is the center right?"
+    } else {
+        "Mask the beam stop (pattern.mask), check the center, or flatten (dynamics.normalization = \"flattened\")."
+    };
+    Some(Warning::new(
+        "W043",
+        format!(
+            "Static structure along the ring (beam stop, center, gain) adds {excess:.3} to g at every lag, which lengthens \
+             tau. {cure}"
+        ),
+    ))
 }
 
 /// Whether the halo is where the ring was put: a slip in the q scale is the commonest mistake.

@@ -94,9 +94,10 @@ impl Reduction {
         let offset = self
             .calibration
             .center_offset(file_row, file_col, shape.n_rows, shape.n_cols);
+        // Adding zero makes −0 the same as 0, so that positions without descan are alike bit for bit.
         (
-            offset.0 - f64::from(self.shift_row[[row, col]]),
-            offset.1 - f64::from(self.shift_col[[row, col]]),
+            offset.0 - f64::from(self.shift_row[[row, col]]) + 0.0,
+            offset.1 - f64::from(self.shift_col[[row, col]]) + 0.0,
         )
     }
 }

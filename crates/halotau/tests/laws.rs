@@ -212,6 +212,21 @@ fn a_static_series_has_a_flat_g_and_a_censored_tau() {
 }
 
 #[test]
+fn a_pattern_that_is_the_same_everywhere_is_the_baseline() {
+    let counts = series(9, 1, 1);
+    // Four positions, each farther than two probe widths from the others, show one and the same static pattern: all of g − 1 is its structure.
+    let same = Array5::from_shape_fn((N_TIMES, 2, 2, SIDE, SIDE), |(_, _, _, y, x)| {
+        counts[[0, 0, 0, y, x]]
+    });
+    let mut recipe = recipe();
+    recipe.microscope.probe_fwhm_nm = Some(0.3);
+    let analysis = analyze(&same, &recipe, &Options::default());
+    let baseline = analysis.distant_baseline.unwrap();
+    assert!((baseline - analysis.curves.g[[0, 0, 0]]).abs() < 1e-12);
+    assert!(baseline > 1.1);
+}
+
+#[test]
 fn stretching_the_time_axis_stretches_tau() {
     let counts = series(3, 2, 3);
     let slow = Options {
