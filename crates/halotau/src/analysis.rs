@@ -12,23 +12,7 @@ use crate::recipe::Recipe;
 use crate::relate::StructureDynamics;
 use crate::relax::{KwwFit, RelaxationMap};
 use crate::series::{Position, Warning};
-
-/// A number with its standard error and interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The number.
-    #[serde(with = "crate::nonfinite")]
-    pub value: f64,
-    /// Standard error.
-    #[serde(with = "crate::nonfinite")]
-    pub error: f64,
-    /// Lower end of the interval.
-    #[serde(with = "crate::nonfinite")]
-    pub lower: f64,
-    /// Upper end of the interval.
-    #[serde(with = "crate::nonfinite")]
-    pub upper: f64,
-}
+pub use crate::statistics::Estimate;
 
 /// The maps of one temperature in a few numbers. BAD positions are left out; censored ones enter as the text of each says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

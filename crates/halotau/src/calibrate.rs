@@ -87,6 +87,34 @@ pub struct Calibration {
 }
 
 impl Calibration {
+    /// A given center without descan and ellipse.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use halotau::calibrate::Calibration;
+    /// use halotau::ndarray::Array2;
+    /// let calibration = Calibration::centered((2.0, 2.0), 0.5, Array2::from_elem((5, 5), true));
+    /// // Two pixels to the right of the center: q = 1 1/nm, azimuth 0.
+    /// assert_eq!(calibration.polar(0.0, 2.0), (1.0, 0.0));
+    /// ```
+    pub fn centered(
+        (center_row, center_col): (f64, f64),
+        q_step_per_nm: f64,
+        pixel_valid: Array2<bool>,
+    ) -> Self {
+        Self {
+            center_row,
+            center_col,
+            center_error: 0.0,
+            center_origin: CenterOrigin::Given,
+            descan: Descan::default(),
+            ellipse: Ellipse::default(),
+            q_step_per_nm,
+            pixel_valid,
+        }
+    }
+
     /// Spatial frequency and azimuth (from +column toward +row, in `(−π, π]`) of a displacement from the center,
     /// in native pixels.
     pub fn polar(&self, row: f64, col: f64) -> (f64, f64) {

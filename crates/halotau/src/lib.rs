@@ -11,6 +11,35 @@
 //! Read the modules in this order: [`error`], [`fluctuate`], [`quality`], [`recipe`], [`reduce`], [`relate`], [`relax`], [`ring`], [`series`], [`simulate`], [`source`].
 //! `docs/notation.md` lists every symbol with its name and unit.
 //!
+//! # Example
+//!
+//! ```
+//! use halotau::calibrate::Calibration;
+//! use halotau::map;
+//! use halotau::ndarray::Array2;
+//! use halotau::recipe::Recipe;
+//! use halotau::reduce::{ReducePlan, ReduceSettings};
+//! use halotau::simulate::{Simulation, SimulationSettings};
+//! use halotau::source::FrameSource;
+//!
+//! // Nine positions of one simulated temperature, whose relaxation time is 100 s everywhere.
+//! let mut settings = SimulationSettings { n_rows: 3, n_cols: 3, ..SimulationSettings::default() };
+//! settings.glass.tau_median_s = 100.0;
+//! settings.glass.ln_tau_spread = 0.0;
+//! let series = Simulation::new(&settings, 0)?.series()?;
+//!
+//! let every_pixel = Array2::from_elem((66, 66), true);
+//! let calibration = Calibration::centered(settings.center_px(), settings.q_step_per_nm, every_pixel);
+//! let recipe = Recipe::default();
+//! let plan = ReduceSettings::of(series.header(), calibration, recipe.annulus_range())?;
+//! let (reduction, rings) = ReducePlan::new(series.header(), plan)?.reduce(&series, 1 << 24)?;
+//! let analysis = map::analyze_in_memory(&reduction, &rings, &recipe)?;
+//!
+//! let tau = analysis.summary.tau_median_s;
+//! assert!(tau.lower < 100.0 && 100.0 < tau.upper);
+//! # Ok::<(), halotau::Error>(())
+//! ```
+//!
 //! Every number that depends on a convention names it: two published definitions of one quantity are two variants.
 //! Library code does not print, read a clock or the environment; random numbers come from a seed argument.
 

@@ -36,6 +36,21 @@ const MAX_DISTANT_POSITIONS: usize = 2_000;
 /// The counts of a shard, from memory or from a file.
 pub type LoadShard<'a> = dyn Fn(&Shard) -> Result<Cow<'a, RingSeries>> + Sync + 'a;
 
+/// Analyzes one temperature whose counts are in memory, `rings` as [`ReducePlan::reduce`](crate::reduce::ReducePlan::reduce)
+/// gives them.
+///
+/// # Errors
+///
+/// As [`analyze`].
+pub fn analyze_in_memory(
+    reduction: &Reduction,
+    rings: &[RingSeries],
+    recipe: &Recipe,
+) -> Result<Analysis> {
+    let load = |shard: &Shard| Ok(Cow::Borrowed(&rings[shard.index]));
+    analyze(reduction, recipe, &load, &|_| true)
+}
+
 /// Analyzes one temperature: correlation, relaxation, azimuthal variance, and their relation.
 ///
 /// `load` delivers the counts of a shard, and is called up to four times for each. `done` is called with the number of

@@ -12,7 +12,24 @@
 //! Sources: Tukey's jackknife as in Efron and Stein, Ann. Stat. 9, 586 (1981), doi 10.1214/aos/1176345462;
 //! Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.23 and 26.7.3-4.
 
-use crate::analysis::Estimate;
+use serde::{Deserialize, Serialize};
+
+/// A number with its standard error and interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The number.
+    #[serde(with = "crate::nonfinite")]
+    pub value: f64,
+    /// Standard error.
+    #[serde(with = "crate::nonfinite")]
+    pub error: f64,
+    /// Lower end of the interval.
+    #[serde(with = "crate::nonfinite")]
+    pub lower: f64,
+    /// Upper end of the interval.
+    #[serde(with = "crate::nonfinite")]
+    pub upper: f64,
+}
 
 /// The value that a standard normal variable exceeds with probability 1 − p.
 ///

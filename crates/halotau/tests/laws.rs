@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::borrow::Cow;
-
 use halotau::analysis::Analysis;
-use halotau::axes::{QRange, TimeAxis, TimeBasis};
-use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::axes::QRange;
+use halotau::calibrate::{Calibration, Descan};
 use halotau::correlate::{self, Normalization};
 use halotau::ndarray::{Array2, Array5, s};
 use halotau::quality::Quality;
-use halotau::recipe::{Recipe, Region};
+use halotau::recipe::Recipe;
 use halotau::reduce::{ReducePlan, ReduceSettings};
-use halotau::series::{SampleType, Samples, SeriesHeader, SeriesShape};
+use halotau::series::{SampleType, Samples, SeriesHeader, SeriesShape, Stated};
 use halotau::source::{FrameSource, MemorySeries};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -69,48 +67,22 @@ fn recipe() -> Recipe {
 }
 
 fn analyze_source(source: &dyn FrameSource, recipe: &Recipe, options: &Options) -> Analysis {
-    let shape = source.header().shape;
-    let settings = ReduceSettings {
-        region: Region {
-            rows: [0, shape.n_rows],
-            cols: [0, shape.n_cols],
-        },
-        bin: options.bin,
-        q_range: recipe.annulus_range(),
-        calibration: Calibration {
-            center_row: options.center.0,
-            center_col: options.center.1,
-            center_error: 0.0,
-            center_origin: CenterOrigin::Given,
-            descan: options.descan,
-            ellipse: Ellipse::default(),
-            q_step_per_nm: 0.5,
-            pixel_valid: Array2::from_elem((shape.pattern_rows, shape.pattern_cols), true),
-        },
-        dark: None,
-        gain: None,
-        time: TimeAxis::new(options.times_s.clone(), TimeBasis::Timestamps).unwrap(),
-        temperature_k: 633.0,
-        step_nm: 1.0,
-    };
-    let plan = ReducePlan::new(source.header(), settings).unwrap();
-    let read = |_| true;
-    let (rings, sums): (Vec<_>, Vec<_>) = plan
-        .shards()
-        .iter()
-        .map(|shard| {
-            plan.reduce_shard(source, shard, options.buffer_bytes, &read)
-                .unwrap()
-        })
-        .unzip();
-    let reduction = plan.finish(&sums).unwrap();
-    halotau::map::analyze(
-        &reduction,
-        recipe,
-        &|shard| Ok(Cow::Borrowed(&rings[shard.index])),
-        &|_| true,
-    )
-    .unwrap()
+    let SeriesShape {
+        pattern_rows,
+        pattern_cols,
+        ..
+    } = source.header().shape;
+    let mut header = source.header().clone();
+    header.times_s = Some(options.times_s.clone());
+    header.step_nm = Some(Stated::new(1.0, "test"));
+    let every_pixel = Array2::from_elem((pattern_rows, pattern_cols), true);
+    let mut calibration = Calibration::centered(options.center, 0.5, every_pixel);
+    calibration.descan = options.descan;
+    let mut settings = ReduceSettings::of(&header, calibration, recipe.annulus_range()).unwrap();
+    settings.bin = options.bin;
+    let plan = ReducePlan::new(&header, settings).unwrap();
+    let (reduction, rings) = plan.reduce(source, options.buffer_bytes).unwrap();
+    halotau::map::analyze_in_memory(&reduction, &rings, recipe).unwrap()
 }
 
 fn analyze(counts: &Array5<u16>, recipe: &Recipe, options: &Options) -> Analysis {

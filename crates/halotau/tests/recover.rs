@@ -5,16 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::borrow::Cow;
-
 use halotau::analysis::Analysis;
 use halotau::arrhenius::{self, ArrheniusPoint, Average};
-use halotau::axes::TimeBasis;
-use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::calibrate::Calibration;
 use halotau::ndarray::{Array2, Array5};
 use halotau::quality::Quality;
 use halotau::rank;
-use halotau::recipe::{Profile, Recipe, Region};
+use halotau::recipe::{Profile, Recipe};
 use halotau::reduce::{ReducePlan, ReduceSettings};
 use halotau::simulate::{Simulation, SimulationSettings};
 use halotau::source::{FrameSource, MemorySeries};
@@ -54,49 +51,13 @@ fn analyze(
     q_step_per_nm: f64,
 ) -> Analysis {
     let header = source.header();
-    let shape = header.shape;
-    let plan_settings = ReduceSettings {
-        region: Region {
-            rows: [0, shape.n_rows],
-            cols: [0, shape.n_cols],
-        },
-        bin: 1,
-        q_range: recipe.annulus_range(),
-        calibration: Calibration {
-            center_row: center.0,
-            center_col: center.1,
-            center_error: 0.0,
-            center_origin: CenterOrigin::Given,
-            descan: Descan::default(),
-            ellipse: Ellipse::default(),
-            q_step_per_nm,
-            pixel_valid: Array2::from_elem((shape.pattern_rows, shape.pattern_cols), true),
-        },
-        dark: None,
-        gain: None,
-        time: halotau::axes::TimeAxis::of(header, TimeBasis::Auto)
-            .unwrap()
-            .0,
-        temperature_k: header.temperature_k.as_ref().unwrap().value,
-        step_nm: header.step_nm.as_ref().unwrap().value,
-    };
-    let plan = ReducePlan::new(header, plan_settings).unwrap();
-    let (rings, sums): (Vec<_>, Vec<_>) = plan
-        .shards()
-        .iter()
-        .map(|shard| {
-            plan.reduce_shard(source, shard, 1 << 24, &|_| true)
-                .unwrap()
-        })
-        .unzip();
-    let reduction = plan.finish(&sums).unwrap();
-    halotau::map::analyze(
-        &reduction,
-        recipe,
-        &|shard| Ok(Cow::Borrowed(&rings[shard.index])),
-        &|_| true,
-    )
-    .unwrap()
+    let every_pixel =
+        Array2::from_elem((header.shape.pattern_rows, header.shape.pattern_cols), true);
+    let calibration = Calibration::centered(center, q_step_per_nm, every_pixel);
+    let settings = ReduceSettings::of(header, calibration, recipe.annulus_range()).unwrap();
+    let plan = ReducePlan::new(header, settings).unwrap();
+    let (reduction, rings) = plan.reduce(source, 1 << 24).unwrap();
+    halotau::map::analyze_in_memory(&reduction, &rings, recipe).unwrap()
 }
 
 fn recover(settings: &SimulationSettings, recipe: &Recipe) -> Analysis {

@@ -4,16 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use halotau::analysis::Analysis;
-use halotau::axes::{QRange, TimeAxis, TimeBasis};
-use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::axes::QRange;
+use halotau::calibrate::Calibration;
 use halotau::correlate::{Flattening, Normalization};
 use halotau::fluctuate::{Grouping, Noise};
 use halotau::ndarray::{Array2, Array5};
-use halotau::recipe::{Recipe, Region};
+use halotau::recipe::Recipe;
 use halotau::reduce::{ReducePlan, ReduceSettings};
 use halotau::relax::Weights;
 use halotau::series::Position;
@@ -77,7 +76,8 @@ fn analyze(choose: impl FnOnce(&mut Recipe)) -> Analysis {
         .collect();
     let counts = Array5::from_shape_vec((12, 3, 4, 24, 24), counts).unwrap();
     let mask: Vec<bool> = npy("mask.npy").iter().map(|&valid| valid != 0).collect();
-    let source = MemorySeries::from_counts("reference", counts.view()).unwrap();
+    let mut source = MemorySeries::from_counts("reference", counts.view()).unwrap();
+    source.header_mut().times_s = Some(numbers(&settings["times_s"]));
     let center = numbers(&settings["center"]);
     let mut recipe = Recipe::default();
     recipe.dynamics.q_range_per_nm = range("ring_per_nm");
@@ -86,46 +86,16 @@ fn analyze(choose: impl FnOnce(&mut Recipe)) -> Analysis {
     recipe.structure.excess_factor = settings["excess_factor"].as_f64().unwrap();
     recipe.relaxation.lag_fraction = 1.0;
     choose(&mut recipe);
-    let plan_settings = ReduceSettings {
-        region: Region {
-            rows: [0, 3],
-            cols: [0, 4],
-        },
-        bin: 1,
-        q_range: recipe.annulus_range(),
-        calibration: Calibration {
-            center_row: center[0],
-            center_col: center[1],
-            center_error: 0.0,
-            center_origin: CenterOrigin::Given,
-            descan: Descan::default(),
-            ellipse: Ellipse::default(),
-            q_step_per_nm: settings["q_step_per_nm"].as_f64().unwrap(),
-            pixel_valid: Array2::from_shape_vec((24, 24), mask).unwrap(),
-        },
-        dark: None,
-        gain: None,
-        time: TimeAxis::new(numbers(&settings["times_s"]), TimeBasis::Timestamps).unwrap(),
-        temperature_k: 633.0,
-        step_nm: 1.0,
-    };
+    let calibration = Calibration::centered(
+        (center[0], center[1]),
+        settings["q_step_per_nm"].as_f64().unwrap(),
+        Array2::from_shape_vec((24, 24), mask).unwrap(),
+    );
+    let plan_settings =
+        ReduceSettings::of(source.header(), calibration, recipe.annulus_range()).unwrap();
     let plan = ReducePlan::new(source.header(), plan_settings).unwrap();
-    let shards = plan.shards();
-    let (rings, sums): (Vec<_>, Vec<_>) = shards
-        .iter()
-        .map(|shard| {
-            plan.reduce_shard(&source, shard, 1 << 20, &|_| true)
-                .unwrap()
-        })
-        .unzip();
-    let reduction = plan.finish(&sums).unwrap();
-    halotau::map::analyze(
-        &reduction,
-        &recipe,
-        &|shard| Ok(Cow::Borrowed(&rings[shard.index])),
-        &|_| true,
-    )
-    .unwrap()
+    let (reduction, rings) = plan.reduce(&source, 1 << 20).unwrap();
+    halotau::map::analyze_in_memory(&reduction, &rings, &recipe).unwrap()
 }
 
 #[test]

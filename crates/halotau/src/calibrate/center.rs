@@ -12,7 +12,7 @@
 
 use ndarray::Array2;
 
-use super::{Calibration, CenterOrigin, Descan, Ellipse};
+use super::Ellipse;
 use crate::error::{Error, Result};
 
 /// A center and its standard error, native pixels.
@@ -81,27 +81,6 @@ pub fn find(
     }
     Pattern::binned(mean_pattern, pixel_valid, 1, ellipse)
         .refine(native(start.row), native(start.col))
-}
-
-/// A calibration around a center, with all that the center does not decide.
-pub fn calibration(
-    center: Center,
-    origin: CenterOrigin,
-    descan: Descan,
-    ellipse: Ellipse,
-    q_step_per_nm: f64,
-    pixel_valid: Array2<bool>,
-) -> Calibration {
-    Calibration {
-        center_row: center.row,
-        center_col: center.col,
-        center_error: center.error,
-        center_origin: origin,
-        descan,
-        ellipse,
-        q_step_per_nm,
-        pixel_valid,
-    }
 }
 
 /// Valid pixels of a pattern as a list.

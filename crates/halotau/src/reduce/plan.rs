@@ -6,13 +6,14 @@ use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 use super::{Reduction, Shard, ShardSums, shards};
-use crate::axes::{QRange, TimeAxis};
+use crate::axes::{QRange, TimeAxis, TimeBasis};
 use crate::calibrate::Calibration;
 use crate::error::{Error, Result};
 use crate::recipe::Region;
-use crate::ring::Annulus;
 use crate::ring::select::{Shift, native_pixels};
-use crate::series::{FrameRun, SampleType, SeriesHeader, SeriesShape};
+use crate::ring::{Annulus, RingSeries};
+use crate::series::{FrameRun, SampleType, SeriesHeader, SeriesShape, Stated};
+use crate::source::FrameSource;
 
 /// A shard's cube of counts stays below this, so that a few of them and the reading buffer fit in a small memory.
 const SHARD_BYTES: usize = 64 << 20;
@@ -115,6 +116,33 @@ pub(super) struct ShiftTables {
     pub(super) q_bin: Vec<u16>,
     /// Annulus pixels with their full coverage.
     pub(super) valid: Vec<bool>,
+}
+
+impl ReduceSettings {
+    /// The whole scan, unbinned and uncorrected, with the axes that the header states.
+    ///
+    /// # Errors
+    ///
+    /// As [`TimeAxis::of`].
+    pub fn of(header: &SeriesHeader, calibration: Calibration, q_range: QRange) -> Result<Self> {
+        let shape = header.shape;
+        let value =
+            |stated: &Option<Stated>| stated.as_ref().map_or(f64::NAN, |stated| stated.value);
+        Ok(Self {
+            region: Region {
+                rows: [0, shape.n_rows],
+                cols: [0, shape.n_cols],
+            },
+            bin: 1,
+            q_range,
+            calibration,
+            dark: None,
+            gain: None,
+            time: TimeAxis::of(header, TimeBasis::Auto)?.0,
+            temperature_k: value(&header.temperature_k),
+            step_nm: value(&header.step_nm),
+        })
+    }
 }
 
 impl ReducePlan {
@@ -313,6 +341,27 @@ impl ReducePlan {
             * self.shape.n_cols
             * self.shape.frame_len()
             * self.sample_type.n_bytes()
+    }
+
+    /// The whole pass of a series whose counts fit in memory: the reduction, and the counts of each shard.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReducePlan::reduce_shard`].
+    pub fn reduce(
+        self,
+        source: &dyn FrameSource,
+        buffer_bytes: usize,
+    ) -> Result<(Reduction, Vec<RingSeries>)> {
+        let shards = self.shards();
+        let mut rings = Vec::with_capacity(shards.len());
+        let mut sums = Vec::with_capacity(shards.len());
+        for shard in &shards {
+            let (ring, sum) = self.reduce_shard(source, shard, buffer_bytes, &|_| true)?;
+            rings.push(ring);
+            sums.push(sum);
+        }
+        Ok((self.finish(&sums)?, rings))
     }
 
     /// Combines the sums of all shards, in their order.
