@@ -186,7 +186,6 @@ pub fn completed_recipe(recipe: &Recipe, header: &SeriesHeader) -> Recipe {
 /// Checks the rings that will be analyzed before hours are spent on a pass that does not hold them.
 fn check_rings(annulus: &Annulus, recipe: &Recipe) -> Result<(), CoreError> {
     let q_per_nm = &annulus.q_per_nm;
-    let available_min_per_nm = q_per_nm.iter().copied().fold(f64::INFINITY, f64::min);
     let available_max_per_nm = q_per_nm.iter().copied().fold(0.0, f64::max);
     for range in [
         recipe.dynamics.q_range_per_nm,
@@ -197,7 +196,7 @@ fn check_rings(annulus: &Annulus, recipe: &Recipe) -> Result<(), CoreError> {
                 what: "the detector",
                 q_min_per_nm: range.min_per_nm,
                 q_max_per_nm: range.max_per_nm,
-                available_min_per_nm,
+                available_min_per_nm: 0.0,
                 available_max_per_nm,
             });
         }
