@@ -7,14 +7,18 @@
 use std::path::Path;
 
 use halotau::analysis::Analysis;
+use halotau::arrhenius::{self, ArrheniusPoint, Average};
 use halotau::axes::QRange;
 use halotau::calibrate::Calibration;
 use halotau::correlate::{Flattening, Normalization};
 use halotau::fluctuate::{Grouping, Noise};
 use halotau::ndarray::{Array2, Array5};
+use halotau::rank;
 use halotau::recipe::Recipe;
 use halotau::reduce::{ReducePlan, ReduceSettings};
-use halotau::relax::Weights;
+use halotau::relax::{
+    self, BaselineMode, ExponentFactor, FiniteWindow, KwwProblem, Stretch, Weights,
+};
 use halotau::series::Position;
 use halotau::source::{FrameSource, MemorySeries};
 use serde_json::Value;
@@ -183,6 +187,12 @@ fn azimuthal_variance_in_all_forms() {
             1e3 * EXACT,
         );
         assert_eq!(found.values, found.factorial);
+        let finite = analyze(|recipe| {
+            recipe.structure.grouping = grouping;
+            recipe.structure.noise = Noise::FiniteCounting;
+        });
+        let expected = &expected[format!("finite_counting_{suffix}")];
+        assert_close(&finite.fluctuation.values, expected, 1e3 * EXACT);
     }
 }
 
@@ -211,4 +221,98 @@ fn two_time_correlation_of_scikit_beam() {
         .slice(halotau::ndarray::s![position.row, position.col, ..])
         .to_vec();
     assert_close(&g, &Value::Array(one_time.to_vec()), EXACT);
+}
+
+#[test]
+fn fits_of_curves_in_every_variant() {
+    for case in json("expected.json")["relaxation"]["synthetic"]
+        .as_array()
+        .unwrap()
+    {
+        let (lag_s, g) = (numbers(&case["lag_s"]), numbers(&case["g"]));
+        let weights = numbers(&case["n_pairs"]);
+        let flag = |key: &str| case[key].as_bool().unwrap();
+        let problem = KwwProblem {
+            lag_s: &lag_s,
+            g: &g,
+            weights: &weights,
+            exponent_factor: match case["exponent_factor"].as_f64() {
+                Some(1.0) => ExponentFactor::One,
+                _ => ExponentFactor::Two,
+            },
+            stretch: if flag("free_stretch") {
+                Stretch::Free { min: 0.2, max: 3.0 }
+            } else {
+                Stretch::Fixed(1.0)
+            },
+            baseline: if flag("free_baseline") {
+                BaselineMode::Free
+            } else {
+                BaselineMode::Given(1.0)
+            },
+            tau_bounds_s: [0.5, 30_000.0],
+            finite_window: flag("finite_window").then(|| FiniteWindow {
+                n_times: case["n_times"].as_u64().unwrap() as usize,
+                step_s: 5.0,
+            }),
+        };
+        let fit = relax::fit(&problem);
+        for (key, found) in [
+            ("tau_s", fit.tau_s),
+            ("contrast", fit.contrast),
+            ("stretch", fit.stretch),
+            ("baseline", fit.baseline),
+        ] {
+            // Free stretch, baseline and tau lie along a shallow valley; the cost below says that it is the same minimum.
+            assert_close(&[found], &case[key], 20.0 * MINIMUM);
+        }
+        assert_close(&[fit.cost], &case["cost"], 1e-9);
+    }
+}
+
+#[test]
+fn ranks_and_activation_energy() {
+    let expected = json("expected.json");
+    let ties = &expected["relation"]["ties"];
+    let spearman = rank::spearman(&numbers(&ties["x"]), &numbers(&ties["y"]));
+    assert_close(&[spearman], &ties["spearman"], EXACT);
+
+    let study = &expected["arrhenius"];
+    let points = |error: &dyn Fn(usize) -> f64| -> Vec<ArrheniusPoint> {
+        let (temperature_k, tau_s) = (numbers(&study["temperature_k"]), numbers(&study["tau_s"]));
+        (0..temperature_k.len())
+            .map(|at| ArrheniusPoint {
+                temperature_k: temperature_k[at],
+                tau_s: tau_s[at],
+                ln_tau_error: error(at),
+            })
+            .collect()
+    };
+    let errors = numbers(&study["ln_tau_error"]);
+    let weighted = arrhenius::fit(&points(&|at| errors[at]), Average::Median, 0.95).unwrap();
+    let unweighted = arrhenius::fit(&points(&|_| f64::NAN), Average::Median, 0.95).unwrap();
+    for (fit, key) in [(&weighted, "weighted"), (&unweighted, "unweighted")] {
+        let expected = &study[key];
+        for (found, key) in [
+            (
+                fit.activation_energy_kj_per_mol,
+                "activation_energy_kj_per_mol",
+            ),
+            (
+                fit.activation_energy_error_kj_per_mol,
+                "activation_energy_error_kj_per_mol",
+            ),
+            (fit.ln_tau_infinite, "ln_tau_infinite"),
+            (fit.ln_tau_infinite_error, "ln_tau_infinite_error"),
+            (fit.covariance, "covariance"),
+        ] {
+            assert_close(&[found], &expected[key], 1e-9);
+        }
+    }
+    let without: Vec<f64> = weighted
+        .leave_one_out
+        .iter()
+        .map(|without| without.activation_energy_kj_per_mol)
+        .collect();
+    assert_close(&without, &study["leave_one_out_kj_per_mol"], 1e-9);
 }
