@@ -69,8 +69,9 @@ pub fn demo(
 ) -> Result<DemoOutcome> {
     let folder =
         std::path::absolute(folder).map_err(|source| crate::Error::create(folder, source))?;
-    let written = simulate::simulate(settings, &folder.join(DATA), SeriesFormat::Zarr, context)?;
-    let truths: Vec<&Truth> = written.series.iter().map(|series| &series.truth).collect();
+    let data = folder.join(DATA);
+    let series = simulate::simulate_or_reuse(settings, &data, SeriesFormat::Zarr, context)?;
+    let truths: Vec<&Truth> = series.iter().map(|series| &series.truth).collect();
     let loaded = Loaded::of(recipe(settings), &folder)?;
     let table = |study: &Study| table(&recovered(study, &truths));
     let run = run_with_truth(&loaded, Some(&table), context)?;

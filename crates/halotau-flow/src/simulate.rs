@@ -23,6 +23,9 @@ use crate::error::{Error, Result};
 use crate::memory::size_text;
 use crate::recipe_file::{override_settings, to_toml};
 
+/// Name of the settings beside the series.
+const SETTINGS: &str = "simulation.toml";
+
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Simulated {
@@ -121,7 +124,7 @@ pub fn simulate(
     )]));
     let truth = write("truth.json", format!("{truth}\n"))?;
     let text = toml::to_string(settings).expect("settings are a TOML table");
-    write("simulation.toml", text)?;
+    write(SETTINGS, text)?;
     let recipe = write("recipe.toml", to_toml(&recipe_of(settings, format)))?;
     Ok(Simulated {
         folder: folder.to_owned(),
@@ -130,6 +133,37 @@ pub fn simulate(
         truth,
         n_bytes: n_bytes(settings),
     })
+}
+
+/// As [`simulate`], but series that were finished before with the same settings are used as they are.
+///
+/// # Errors
+///
+/// As [`simulate`].
+pub fn simulate_or_reuse(
+    settings: &SimulationSettings,
+    folder: &Path,
+    format: SeriesFormat,
+    context: &Context<'_>,
+) -> Result<Vec<SimulatedSeries>> {
+    // The settings are written after all series.
+    let finished = fs::read_to_string(folder.join(SETTINGS));
+    if context.restart || finished.ok() != toml::to_string(settings).ok() {
+        return Ok(simulate(settings, folder, format, context)?.series);
+    }
+    context.note(format!(
+        "the series in {} are there already",
+        folder.display()
+    ));
+    let temperatures = settings.temperature_k.iter().enumerate();
+    temperatures
+        .map(|(idx, &temperature_k)| {
+            Ok(SimulatedSeries {
+                path: folder.join(series_name(temperature_k, format)),
+                truth: Simulation::new(settings, idx)?.truth().clone(),
+            })
+        })
+        .collect()
 }
 
 /// The recipe for simulated series that lie beside it, with the beam stop masked and the center left to be found.
