@@ -188,16 +188,14 @@ pub fn n_pairs(valid: &[bool]) -> Vec<usize> {
 /// Mean over pairs of valid scans of a quantity of two times, for each lag.
 fn lag_means(valid: &[bool], value: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let n = valid.len();
-    (1..n)
-        .map(|lag| {
-            let (mut sum, mut n_pairs) = (0.0, 0_usize);
-            for first in 0..n - lag {
-                if valid[first] && valid[first + lag] {
-                    sum += value(first, first + lag);
-                    n_pairs += 1;
-                }
-            }
-            sum / n_pairs as f64
-        })
-        .collect()
+    let mut sums = vec![0.0; n.saturating_sub(1)];
+    // Row by row, as matrices lie in memory; each lag is summed in the order of its first scan.
+    for first in (0..n).filter(|&first| valid[first]) {
+        for second in (first + 1..n).filter(|&second| valid[second]) {
+            sums[second - first - 1] += value(first, second);
+        }
+    }
+    let n_pairs = n_pairs(valid);
+    let means = sums.iter().zip(n_pairs);
+    means.map(|(sum, n_pairs)| sum / n_pairs as f64).collect()
 }

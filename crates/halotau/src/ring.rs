@@ -152,7 +152,12 @@ impl RingSeries {
     pub fn position(&self, row: usize, col: usize, pixels: &[usize]) -> Array2<f64> {
         with_counts!(&self.counts, counts => {
             let series = counts.slice(s![row, col, .., ..]);
-            Array2::from_shape_fn((series.nrows(), pixels.len()), |(time, pixel)| f64::from(series[[time, pixels[pixel]]]))
+            let mut chosen = Vec::with_capacity(series.nrows() * pixels.len());
+            for scan in series.rows() {
+                chosen.extend(pixels.iter().map(|&pixel| f64::from(scan[pixel])));
+            }
+            Array2::from_shape_vec((series.nrows(), pixels.len()), chosen)
+                .expect("one count a scan and pixel")
         })
     }
 }

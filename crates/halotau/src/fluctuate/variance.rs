@@ -1,5 +1,7 @@
 //! V of one position, in all its forms, and without each sector.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use super::{FluctuateSettings, Grouping, Noise};
@@ -42,6 +44,9 @@ pub struct Fluctuation {
     pub mean_counts: f64,
 }
 
+/// Partial sums; a constant, so that sums of floats are the same bits anywhere.
+const LANES: usize = 4;
+
 /// Sums over the pixels of one ring, sector and scan. For integer counts all are exact below 2^53.
 #[derive(Debug, Clone, Copy, Default)]
 struct Moments {
@@ -55,6 +60,55 @@ struct Moments {
 }
 
 impl Moments {
+    fn of(here: &[f64], next: Option<&[f64]>, noise_share: &[f64]) -> Self {
+        let mut sums = Self::default();
+        for (pixel, (&count, share)) in here.iter().zip(noise_share).enumerate() {
+            if count.is_nan() {
+                continue;
+            }
+            sums.n += 1.0;
+            sums.sum += count;
+            sums.square += count * count;
+            sums.shot += count * share;
+            let next = next.map_or(f64::NAN, |next| next[pixel]);
+            if !next.is_nan() {
+                for (both, value) in sums.both.iter_mut().zip([1.0, count, next, count * next]) {
+                    *both += value;
+                }
+            }
+        }
+        sums
+    }
+
+    /// [`Self::of`] where no sample is missing, in lanes that the processor adds side by side.
+    fn of_whole(here: &[f64], next: &[f64], noise_share: &[f64]) -> Self {
+        let (heres, here) = here.as_chunks::<LANES>();
+        let (nexts, next) = next.as_chunks::<LANES>();
+        let (shares, noise_share) = noise_share.as_chunks::<LANES>();
+        let [mut sum, mut square, mut shot, mut after, mut product] = [[0.0; LANES]; 5];
+        for ((here, next), share) in heres.iter().zip(nexts).zip(shares) {
+            for lane in 0..LANES {
+                sum[lane] += here[lane];
+                square[lane] += here[lane] * here[lane];
+                shot[lane] += here[lane] * share[lane];
+                after[lane] += next[lane];
+                product[lane] += here[lane] * next[lane];
+            }
+        }
+        let total = |lanes: [f64; LANES]| lanes.iter().sum::<f64>();
+        let n = (LANES * heres.len()) as f64;
+        let sum = total(sum);
+        let mut sums = Self {
+            n,
+            sum,
+            square: total(square),
+            shot: total(shot),
+            both: [n, sum, total(after), total(product)],
+        };
+        sums.add(&Self::of(here, Some(next), noise_share), 1.0);
+        sums
+    }
+
     fn add(&mut self, other: &Self, sign: f64) {
         self.n += sign * other.n;
         self.sum += sign * other.sum;
@@ -99,33 +153,40 @@ pub fn fluctuation(
     } = *geometry;
     let n_cells = n_rings * n_sectors;
     let n_times = band.nrows();
+    let noise_share: Vec<f64> = geometry.coverage.iter().map(|share| 1.0 / share).collect();
+    let runs = runs(geometry);
+    let is_whole = !band.iter().any(|count| count.is_nan());
+    let band = band.as_standard_layout();
+    let scan = |time: usize| {
+        let counts = band.row(time).to_slice();
+        counts.expect("a row of the standard layout is a slice")
+    };
     let mut cells = vec![Moments::default(); n_times * n_cells];
-    for time in 0..n_times {
-        let has_next = time + 1 < n_times && valid[time + 1];
-        for pixel in 0..band.ncols() {
-            let count = band[[time, pixel]];
-            if !valid[time] || count.is_nan() {
-                continue;
-            }
-            let cell = &mut cells
-                [time * n_cells + geometry.ring[pixel] * n_sectors + geometry.sector[pixel]];
-            cell.n += 1.0;
-            cell.sum += count;
-            cell.square += count * count;
-            cell.shot += count / geometry.coverage[pixel];
-            if has_next {
-                let next = band[[time + 1, pixel]];
-                if !next.is_nan() {
-                    for (both, value) in cell.both.iter_mut().zip([1.0, count, next, count * next])
-                    {
-                        *both += value;
-                    }
-                }
-            }
+    for time in (0..n_times).filter(|&time| valid[time]) {
+        let here = scan(time);
+        let next = (time + 1 < n_times && valid[time + 1]).then(|| scan(time + 1));
+        for (cell, pixels) in &runs {
+            let here = &here[pixels.clone()];
+            let next = next.map(|next| &next[pixels.clone()]);
+            let share = &noise_share[pixels.clone()];
+            let part = match next {
+                Some(next) if is_whole => Moments::of_whole(here, next, share),
+                _ => Moments::of(here, next, share),
+            };
+            cells[time * n_cells + cell].add(&part, 1.0);
         }
     }
+    let rings: Vec<Moments> = cells
+        .chunks(n_sectors.max(1))
+        .map(|sectors| {
+            let mut ring = Moments::default();
+            sectors.iter().for_each(|sector| ring.add(sector, 1.0));
+            ring
+        })
+        .collect();
     let sums = Sums {
         cells: &cells,
+        rings: &rings,
         n_times,
         n_rings,
         n_sectors,
@@ -172,8 +233,24 @@ pub fn fluctuation(
     }
 }
 
+/// Consecutive pixels of one cell, each with the number of the cell. Few where the pixels are in order of their cells.
+fn runs(geometry: &BandGeometry) -> Vec<(usize, Range<usize>)> {
+    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+    for (pixel, (ring, sector)) in geometry.ring.iter().zip(&geometry.sector).enumerate() {
+        let cell = ring * geometry.n_sectors + sector;
+        match runs.last_mut() {
+            Some((last, pixels)) if *last == cell => pixels.end = pixel + 1,
+            _ => runs.push((cell, pixel..pixel + 1)),
+        }
+    }
+    runs
+}
+
 struct Sums<'a> {
+    /// `[time, ring, sector]`.
     cells: &'a [Moments],
+    /// Over all sectors, `[time, ring]`.
+    rings: &'a [Moments],
     n_times: usize,
     n_rings: usize,
     n_sectors: usize,
@@ -215,12 +292,10 @@ impl Sums<'_> {
     }
 
     fn ring(&self, time: usize, ring: usize, left_out: Option<usize>) -> Moments {
-        let start = (time * self.n_rings + ring) * self.n_sectors;
-        let mut sum = Moments::default();
-        for (sector, cell) in self.cells[start..start + self.n_sectors].iter().enumerate() {
-            if left_out != Some(sector) {
-                sum.add(cell, 1.0);
-            }
+        let at = time * self.n_rings + ring;
+        let mut sum = self.rings[at];
+        if let Some(sector) = left_out {
+            sum.add(&self.cells[at * self.n_sectors + sector], -1.0);
         }
         sum
     }

@@ -91,12 +91,12 @@ impl Geometry {
         };
         let ring = inside(recipe.dynamics.q_range_per_nm);
         let range = recipe.structure.q_range_per_nm;
-        let pixels = inside(range);
         let width = annulus.q_step_per_nm(&reduction.calibration);
-        let rings: Vec<usize> = pixels
-            .iter()
-            .map(|&pixel| ((q[pixel] - range.min_per_nm) / width) as usize)
-            .collect();
+        let ring_of = |pixel: usize| ((q[pixel] - range.min_per_nm) / width) as usize;
+        let mut pixels = inside(range);
+        // Cell by cell, which is the order in which they are summed.
+        pixels.sort_by_key(|&pixel| (ring_of(pixel), folded_sector(azimuth[pixel], n_sectors)));
+        let rings: Vec<usize> = pixels.iter().map(|&pixel| ring_of(pixel)).collect();
         Self {
             ring_sector: sectors(&ring),
             ring,

@@ -39,6 +39,26 @@ pub(super) struct PositionTask<'a> {
     pub(super) lag_s: Vec<f64>,
     n_fit_lags: usize,
     pub(super) tau_bounds_s: [f64; 2],
+    /// By degrees of freedom: one less than the sectors.
+    quantiles: Vec<Quantiles>,
+}
+
+/// Student's quantiles that the intervals and flags of a position need.
+#[derive(Debug)]
+struct Quantiles {
+    interval: f64,
+    no_decay: f64,
+    poor_fit: f64,
+}
+
+impl Quantiles {
+    fn new(level: f64, degrees: usize) -> Self {
+        Self {
+            interval: student_quantile(0.5 + level / 2.0, degrees),
+            no_decay: student_quantile(1.0 - NO_DECAY_RISK, degrees),
+            poor_fit: student_quantile(1.0 - POOR_FIT_RISK / 6.0, degrees),
+        }
+    }
 }
 
 /// All results of one position.
@@ -106,6 +126,9 @@ impl<'a> PositionTask<'a> {
             n_fit_lags: n_lags_within(&lag_s, record_s, relaxation.lag_fraction),
             tau_bounds_s: relaxation.tau_bounds_s(step_s, record_s),
             lag_s,
+            quantiles: (0..recipe.interval.sectors.max(1))
+                .map(|degrees| Quantiles::new(recipe.interval.level, degrees))
+                .collect(),
         }
     }
 
@@ -270,8 +293,7 @@ impl<'a> PositionTask<'a> {
         if !whole.tau_s.is_finite() || without.len() < 2 {
             return (f64::NAN, [f64::NAN; 2]);
         }
-        let level = self.recipe.interval.level;
-        let quantile = student_quantile(0.5 + level / 2.0, without.len() - 1);
+        let quantile = self.quantiles[without.len() - 1].interval;
         let logs: Vec<f64> = without.iter().map(|fit| libm::log(fit.tau_s)).collect();
         let error = jackknife_error(&logs);
         if !open_above {
@@ -415,7 +437,7 @@ impl<'a> PositionTask<'a> {
             .collect();
         let third = (lags.len() / 3).max(1);
         let windows: Vec<&[usize]> = lags.chunks(third).take(3).collect();
-        let degrees = without.len() - 1;
+        let quantiles = &self.quantiles[without.len() - 1];
         let mean = |of: &dyn Fn(usize) -> f64, window: &[usize]| {
             window.iter().map(|&lag| of(lag)).sum::<f64>() / window.len() as f64
         };
@@ -425,10 +447,8 @@ impl<'a> PositionTask<'a> {
                 - mean(&|lag| g[lag], &lags[lags.len() - third.min(lags.len())..])
         };
         let decays: Vec<f64> = curves.without.iter().map(|g| decay(g)).collect();
-        let flat = decay(&curves.g)
-            < student_quantile(1.0 - NO_DECAY_RISK, degrees) * jackknife_error(&decays);
+        let flat = decay(&curves.g) < quantiles.no_decay * jackknife_error(&decays);
         quality.set_if(flat, Quality::NO_DECAY);
-        let limit = student_quantile(1.0 - POOR_FIT_RISK / 6.0, degrees);
         let fitted_without: Vec<Vec<f64>> = curves
             .without
             .iter()
@@ -443,7 +463,7 @@ impl<'a> PositionTask<'a> {
                 .zip(&fitted_without)
                 .map(|(g, fitted)| mean(&|lag| g[lag] - fitted[lag], window))
                 .collect();
-            misfit.abs() > limit * jackknife_error(&replicates)
+            misfit.abs() > quantiles.poor_fit * jackknife_error(&replicates)
         });
         quality.set_if(poor, Quality::POOR_FIT);
         quality
