@@ -158,7 +158,7 @@ impl TimeAxis {
         };
         let missing = |what: &str| Error::Setting {
             key: "time.basis".to_owned(),
-            value: format!("{chosen:?}").to_lowercase(),
+            value: format!("{basis:?}").to_lowercase(),
             problem: format!(
                 "{} states no {what}; give period_s or total_s in its [[data]] block",
                 header.name
@@ -185,6 +185,8 @@ impl TimeAxis {
                 total.ok_or_else(|| missing("total"))?.value / n_times as f64,
                 chosen,
             )?,
+            // A single scan starts at 0, whatever the time to the next.
+            _ if n_times == 1 && period.is_none() => Self::new(vec![0.0], chosen)?,
             _ => Self::uniform(
                 n_times,
                 period
@@ -302,4 +304,27 @@ pub fn wavelength_nm(voltage_kv: f64) -> f64 {
     let energy_j = CHARGE_C * voltage_kv * 1e3;
     let rest_j = MASS_KG * LIGHT_M_PER_S * LIGHT_M_PER_S;
     1e9 * PLANCK_J_S * LIGHT_M_PER_S / (energy_j * (energy_j + 2.0 * rest_j)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::{SampleType, SeriesShape};
+
+    #[test]
+    fn only_a_series_needs_a_time_from_scan_to_scan() {
+        let of = |n_times| {
+            let shape = SeriesShape {
+                n_times,
+                n_rows: 1,
+                n_cols: 1,
+                pattern_rows: 4,
+                pattern_cols: 4,
+            };
+            let header = SeriesHeader::new("a", "memory", shape, SampleType::U8);
+            TimeAxis::of(&header, TimeBasis::Auto).map(|(axis, _)| axis.times_s)
+        };
+        assert!(matches!(of(1).as_deref(), Ok([0.0])));
+        assert!(of(2).is_err());
+    }
 }

@@ -55,7 +55,8 @@ impl MaskShape {
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] for a mask of another shape than the pattern; [`Error::Setting`] where no pixel remains.
+/// [`Error::Shape`] for a mask of another shape than the pattern; [`Error::Setting`] where no pixel remains, or the
+/// crop reaches beyond the pattern.
 pub fn pixel_valid(
     shape: (usize, usize),
     file: Option<&Array2<bool>>,
@@ -69,6 +70,15 @@ pub fn pixel_valid(
             what: "the mask file",
             expected: vec![shape.0, shape.1],
             found: file.shape().to_vec(),
+        });
+    }
+    if let Some(Region { rows, cols }) = crop
+        && (rows[1] > shape.0 || cols[1] > shape.1)
+    {
+        return Err(Error::Setting {
+            key: "pattern.crop".to_owned(),
+            value: format!("rows {rows:?}, cols {cols:?}"),
+            problem: format!("the pattern has {} rows and {} columns", shape.0, shape.1),
         });
     }
     let valid = Array2::from_shape_fn(shape, |(row, col)| {
@@ -118,6 +128,14 @@ mod tests {
             corners: vec![[0.0, 0.0], [0.0, 4.0], [4.0, 0.0]],
         };
         assert!(polygon.covers(1.0, 1.0) && !polygon.covers(3.0, 3.0));
+    }
+
+    #[test]
+    fn a_crop_stays_inside_the_pattern() {
+        let crop = |rows| Some(Region { rows, cols: [0, 4] });
+        let valid = pixel_valid((4, 4), None, crop([1, 4]), &[]).map(|valid| valid[[0, 0]]);
+        assert!(matches!(valid, Ok(false)));
+        assert!(pixel_valid((4, 4), None, crop([1, 5]), &[]).is_err());
     }
 
     #[test]

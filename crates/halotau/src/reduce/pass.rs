@@ -75,7 +75,9 @@ impl_count!(u8, u16, u32);
 impl Count for f32 {
     #[inline(always)]
     fn from_sum(sum: f64) -> Option<Self> {
-        Some(sum as f32)
+        // An infinite sample is as little there as NaN; one mark for both is enough for all that comes after.
+        let sum = sum as f32;
+        Some(if sum.is_finite() { sum } else { f32::NAN })
     }
 }
 
