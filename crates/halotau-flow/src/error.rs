@@ -153,9 +153,7 @@ pub enum Error {
     },
     /// More positions are BAD than allowed; all results are written.
     #[error(
-        "{} of {} positions of {name} have no usable result, more than {:.0} % allowed",
-        n_bad,
-        n_positions,
+        "{n_bad} of {n_positions} positions of {name} have no usable result ({flags}), more than the {:.0} % allowed",
         100.0 * max_bad
     )]
     TooManyBad {
@@ -167,6 +165,8 @@ pub enum Error {
         n_positions: usize,
         /// The share allowed.
         max_bad: f64,
+        /// Which flags, and how often.
+        flags: String,
     },
 }
 
@@ -282,6 +282,9 @@ impl Error {
             Self::Recipe(problem) => return problem.help.clone(),
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "check the spelling; paths in a recipe are relative to the recipe's folder"
+            }
+            Self::Io(halotau_io::Error::Io { source, .. }) if out_of_space(source) => {
+                "free space, then repeat the same command; what is complete is kept"
             }
             Self::Create { .. } => "name another place with -o/--output, or make this one writable",
             Self::Write { source, .. } if out_of_space(source) => {
@@ -507,6 +510,13 @@ mod tests {
         let error = Error::create(Path::new("out"), full);
         assert_eq!((error.exit_code(), error.code()), (74, "E0412"));
         assert_eq!(error.to_string(), "disk full while writing out");
+        let in_store = Error::from(halotau_io::Error::Io {
+            path: PathBuf::from("out"),
+            action: "write",
+            source: io::Error::from(io::ErrorKind::StorageFull),
+        });
+        assert_eq!((in_store.exit_code(), in_store.code()), (74, "E0412"));
+        assert!(in_store.help().unwrap().contains("free space"));
         let create = |kind| Error::create(Path::new("out"), io::Error::from(kind)).exit_code();
         assert_eq!(create(io::ErrorKind::ReadOnlyFilesystem), 77);
         assert_eq!(create(io::ErrorKind::NotADirectory), 73);

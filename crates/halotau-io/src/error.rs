@@ -99,7 +99,7 @@ pub enum Error {
     },
     /// A block of a chunked dataset is not there.
     #[error(
-        "{}: chunk {chunk:?} of {dataset} is missing; copy the data again, or restore {entry} from its origin",
+        "{}: chunk {chunk:?} of {dataset} is missing; copy the data again, or restore {entry}",
         .path.display()
     )]
     MissingChunk {
@@ -109,7 +109,7 @@ pub enum Error {
         dataset: String,
         /// Index of the chunk along each axis.
         chunk: Vec<u64>,
-        /// What the store calls it.
+        /// What to restore: what the store calls it, and whence.
         entry: String,
     },
     /// A block of a chunked dataset is cut short or damaged.
@@ -328,7 +328,16 @@ fn say_candidates(candidates: &[String]) -> String {
     if candidates.is_empty() {
         return "it holds no array of numbers with 3 to 5 axes".to_owned();
     }
-    format!("it holds {}", candidates.join(", "))
+    /// Enough to see the pattern of the names, few enough to read.
+    const SHOWN: usize = 12;
+    let mut text = format!(
+        "it holds {}",
+        candidates[..candidates.len().min(SHOWN)].join(", ")
+    );
+    if let Some(n_more) = candidates.len().checked_sub(SHOWN + 1) {
+        text.push_str(&format!(" and {} more", n_more + 1));
+    }
+    text
 }
 
 /// A file length that does not fit shape and type.

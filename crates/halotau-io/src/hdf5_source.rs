@@ -446,7 +446,7 @@ impl Hdf5Source {
                     path: self.path.clone(),
                     dataset: format!("dataset {}", self.name),
                     chunk: chunk.to_vec(),
-                    entry: "the file".to_owned(),
+                    entry: "the file from its origin".to_owned(),
                 };
             }
             self.corrupt(format!("chunk {chunk:?}"), problem)

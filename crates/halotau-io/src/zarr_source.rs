@@ -219,7 +219,9 @@ impl ZarrSource {
                     path: self.path.clone(),
                     dataset: self.dataset.clone(),
                     chunk: chunk.to_vec(),
-                    entry: key.to_string(),
+                    entry: format!(
+                        "{key} from its origin (zarr-python leaves out chunks that hold only zeros unless it writes with write_empty_chunks=True)"
+                    ),
                 });
             }
             Err(e) => return Err(Error::io(&file, "look at", e)),
