@@ -2,6 +2,9 @@
 
 use halotau::analysis::{Analysis, Estimate, Study};
 
+/// Stands where there is no number.
+const NONE: &str = "-";
+
 /// One row a temperature, then the activation energies.
 pub(crate) fn study_text(study: &Study) -> String {
     let mut text = format!(
@@ -32,20 +35,31 @@ pub(crate) fn study_text(study: &Study) -> String {
 fn row(analysis: &Analysis) -> String {
     let summary = &analysis.summary;
     let censored = 100.0 * summary.n_censored as f64 / summary.n_valid.max(1) as f64;
+    let known = |value: f64, text: String| {
+        if value.is_nan() {
+            NONE.to_owned()
+        } else {
+            text
+        }
+    };
+    let (temperature_k, spearman) = (analysis.temperature_k, analysis.relation.spearman);
     format!(
-        "{:>8}  {:<26} {:<26} {:>8.0} %  {:<18} {:>6.2} {:>6}\n",
-        analysis.temperature_k,
+        "{:>8}  {:<26} {:<26} {:>8.0} %  {:<18} {:>6} {:>6}\n",
+        known(temperature_k, temperature_k.to_string()),
         interval(summary.tau_median_s),
         interval(summary.tau_log_mean_s),
         censored,
         with_error(summary.fluctuation_mean),
-        analysis.relation.spearman,
+        known(spearman, format!("{spearman:.2}")),
         analysis.relation.n
     )
 }
 
 /// `930 [780, 1110]`.
 fn interval(estimate: Estimate) -> String {
+    if estimate.value.is_nan() {
+        return NONE.to_owned();
+    }
     format!(
         "{} [{}, {}]",
         short(estimate.value),
@@ -55,6 +69,9 @@ fn interval(estimate: Estimate) -> String {
 }
 
 fn with_error(estimate: Estimate) -> String {
+    if estimate.value.is_nan() {
+        return NONE.to_owned();
+    }
     format!("{:.3} ± {:.3}", estimate.value, estimate.error)
 }
 

@@ -361,6 +361,14 @@ fn what_contradicts_the_data_is_78_and_keeps_what_is_there() {
         "{}",
         other.stderr
     );
+    let kept = fs::read_to_string(folder.path().join("out/recipe.toml")).unwrap();
+    assert!(kept.contains("\nbin = 1 "), "{kept}");
+    // The folder that is given is used, wherever it was made.
+    fs::rename(folder.path().join("out"), folder.path().join("moved")).unwrap();
+    let again = call("analyze moved -q -s output.max_bad=1.0");
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(folder.path().join("moved/report.html").is_file());
+    fs::rename(folder.path().join("moved"), folder.path().join("out")).unwrap();
     assert_eq!(
         call("reduce data/recipe.toml -o out -q -s pattern.bin=2 --restart").code,
         Some(0)

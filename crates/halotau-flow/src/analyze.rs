@@ -16,10 +16,20 @@ use crate::reduce::Reduced;
 ///
 /// Rings that the reduction does not hold, a single scan, damaged files.
 pub fn analyze(reduced: &Reduced, recipe: &Recipe, context: &Context<'_>) -> Result<Analysis> {
+    analyze_as("analyze", reduced, recipe, context)
+}
+
+/// As [`analyze`]; the stage has its own name.
+fn analyze_as(
+    stage: &str,
+    reduced: &Reduced,
+    recipe: &Recipe,
+    context: &Context<'_>,
+) -> Result<Analysis> {
     let reduction = &reduced.reduction;
     let n_positions = (reduction.n_rows() * reduction.n_cols()) as u64;
     context.stage(
-        format!("analyze {}", reduction.name),
+        format!("{stage} {}", reduction.name),
         n_positions,
         Unit::Positions,
     );
@@ -175,7 +185,9 @@ pub fn compare(
         if same_choices(&recipe, &analysis.recipe) {
             return Ok(ProfileNumbers::of(analysis));
         }
-        Ok(ProfileNumbers::of(&analyze(reduced, &recipe, context)?))
+        Ok(ProfileNumbers::of(&analyze_as(
+            "compare", reduced, &recipe, context,
+        )?))
     };
     Ok(Comparison {
         temperature_k: analysis.temperature_k,

@@ -237,9 +237,11 @@ impl Loaded {
     /// The last text that sets a key, and the bytes of the value.
     fn find(&self, key: &str) -> Option<(&SourceText, Range<usize>)> {
         let texts = self.texts.iter().rev();
-        texts
+        let found = texts
             .filter_map(|text| Some((text, text.span_of(key)?)))
-            .next()
+            .next();
+        // A key that is not there is best added to its section.
+        found.or_else(|| self.find(key.rsplit_once('.')?.0))
     }
 }
 

@@ -166,7 +166,8 @@ pub fn reduce(
     let prepared = prepare(loaded, block, context)?;
     let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
     let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
-    let recipe = completed_recipe(&loaded.recipe, &prepared.header);
+    let mut recipe = completed_recipe(&loaded.recipe, &prepared.header);
+    recipe.data = vec![block.clone()];
     match folder {
         Some(folder) => into_folder(
             prepared,

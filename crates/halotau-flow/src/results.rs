@@ -177,7 +177,7 @@ pub fn write_temperature(
     calibration: Option<&Calibration>,
 ) -> Result<()> {
     create_folder(folder)?;
-    let recipe = to_toml(&analysis.recipe);
+    let recipe = stored_recipe(&analysis.recipe);
     write_file(&folder.join(RECIPE), recipe.as_bytes())?;
     if let Some(calibration) = calibration {
         let text = toml::to_string_pretty(calibration).expect("a calibration is numbers and texts");
@@ -195,7 +195,14 @@ pub fn write_temperature(
 /// [`Error::Create`] and [`Error::Write`].
 pub fn write_recipe(folder: &Path, recipe: &Recipe) -> Result<()> {
     create_folder(folder)?;
-    write_file(&folder.join(RECIPE), to_toml(recipe).as_bytes())
+    write_file(&folder.join(RECIPE), stored_recipe(recipe).as_bytes())
+}
+
+/// A recipe as it is kept beside results: they are where it is, even after the folder was moved.
+fn stored_recipe(recipe: &Recipe) -> String {
+    let mut recipe = recipe.clone();
+    recipe.output.folder = PathBuf::from(".");
+    to_toml(&recipe)
 }
 
 /// Makes a folder and those above it.

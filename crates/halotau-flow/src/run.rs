@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use halotau::analysis::{Analysis, Study};
+use halotau::quality::Quality;
 use halotau::series::{SeriesShape, Warning};
 use halotau_figure::Figure;
 use halotau_figure::figures;
@@ -14,7 +15,7 @@ use crate::context::Context;
 use crate::draw::{self, Drawable};
 use crate::error::{Error, Result};
 use crate::prepare::{merged_header, prepare};
-use crate::recipe_file::Loaded;
+use crate::recipe_file::{self, Loaded};
 use crate::reduce::{MemoryPlan, REDUCTION, Reduced, memory_plan, reduce};
 use crate::report::{self, ReportParts};
 use crate::results;
@@ -140,14 +141,18 @@ pub fn reduce_all(loaded: &Loaded, context: &Context<'_>) -> Result<Vec<PathBuf>
     let folders = block_folders(loaded)?;
     let mut written = Vec::new();
     for (block, folder) in loaded.require_data()?.iter().zip(folders) {
-        results::write_recipe(&folder, &loaded.recipe)?;
+        results::create_folder(&folder)?;
         let reduced =
             reduce(loaded, block, Some(&folder), context).map_err(|error| loaded.locate(error))?;
+        results::write_recipe(&folder, &reduced.recipe)?;
         reduced
             .warnings
             .iter()
             .for_each(|warning| context.warn(warning));
         written.push(folder.join(REDUCTION));
+    }
+    if written.len() > 1 {
+        results::write_recipe(&output_folder(loaded), &loaded.recipe)?;
     }
     Ok(written)
 }
@@ -162,7 +167,12 @@ pub fn analyze_again(loaded: &Loaded, context: &Context<'_>) -> Result<RunOutcom
     let folders = results::temperature_folders(&folder, REDUCTION)?;
     let mut parts = Parts::default();
     for folder in &folders {
-        let reduced = Reduced::open(folder, &loaded.recipe)?;
+        let mut recipe = loaded.recipe.clone();
+        if let Ok(own) = recipe_file::load(folder, &[]) {
+            // Only the folder knows which of the data blocks it came from.
+            recipe.data = own.recipe.data;
+        }
+        let reduced = Reduced::open(folder, &recipe)?;
         parts
             .add(folder, &reduced, context)
             .map_err(|error| loaded.locate(error))?;
@@ -186,7 +196,7 @@ pub fn run_with_truth(
     // All inputs are opened before the first long pass, so that a typo in the last block costs seconds.
     let folders = block_folders(loaded)?;
     let folder = output_folder(loaded);
-    results::write_recipe(&folder, &loaded.recipe)?;
+    // What is in the folder stays as it is until the reduction has said that it may be continued or replaced.
     let mut parts = Parts::default();
     for (block, folder) in loaded.require_data()?.iter().zip(&folders) {
         results::create_folder(folder)?;
@@ -279,6 +289,7 @@ impl Parts {
         }
         let study = study(analyses);
         if several {
+            results::write_recipe(folder, &loaded.recipe)?;
             let shared = figures::of_study(&study)?;
             let parts = ReportParts {
                 study: &study,
@@ -324,6 +335,7 @@ fn block_folders(loaded: &Loaded) -> Result<Vec<PathBuf>> {
     let blocks = loaded.require_data()?;
     let folder = output_folder(loaded);
     let mut folders: Vec<PathBuf> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for block in blocks {
         let source = halotau_io::open(&halotau_io::OpenRequest::from_block(block, &loaded.folder))?;
         let header = merged_header(source.header(), &loaded.recipe, block);
@@ -338,15 +350,13 @@ fn block_folders(loaded: &Loaded) -> Result<Vec<PathBuf>> {
             })));
         };
         let name = format!("{}K", temperature.value);
-        let n_same = folders
-            .iter()
-            .filter(|other| other.to_string_lossy().contains(&name))
-            .count();
+        let n_same = names.iter().filter(|other| **other == name).count();
         folders.push(folder.join(if n_same == 0 {
-            name
+            name.clone()
         } else {
             format!("{name}-{}", n_same + 1)
         }));
+        names.push(name);
     }
     Ok(folders)
 }
@@ -366,8 +376,23 @@ fn check_bad(study: &Study, context: &Context<'_>) -> Result<()> {
                 n_bad,
                 n_positions: summary.n_positions,
                 max_bad,
+                flags: bad_flags(analysis),
             });
         }
     }
     Ok(())
+}
+
+/// Why positions are BAD: "few_frames at 12, tau_lt_step at 3".
+fn bad_flags(analysis: &Analysis) -> String {
+    let n_with = |flag: Quality| {
+        let flags = analysis.quality.iter();
+        flags.filter(|quality| quality.has(flag)).count()
+    };
+    let counted: Vec<String> = Quality::NAMES
+        .into_iter()
+        .filter(|(flag, _)| Quality::BAD.has(*flag) && n_with(*flag) > 0)
+        .map(|(flag, name)| format!("{name} at {}", n_with(flag)))
+        .collect();
+    counted.join(", ")
 }

@@ -125,12 +125,18 @@ pub fn write_report(results: &Results, out: &Path) -> Result<PathBuf> {
     let Some(first) = study.analyses.first() else {
         return Err(Error::usage("report", "there is no result"));
     };
+    let mut recipe = first.recipe.clone();
+    recipe.data = study
+        .analyses
+        .iter()
+        .flat_map(|analysis| analysis.recipe.data.clone())
+        .collect();
     let parts = ReportParts {
         study,
         comparison: &results.comparison,
         figures,
         fingerprints: &fingerprints,
-        recipe: &first.recipe,
+        recipe: &recipe,
         truth: None,
     };
     report::write(out, &parts)

@@ -32,8 +32,9 @@ impl Figure {
             session.with_context(|context| series::figures(&results, out, context))?;
         }
         let text = format!(
-            "figures of {} temperatures in {}\n",
+            "wrote the figures of {} temperature{} to {}\n",
             results.folders.len(),
+            if results.folders.len() == 1 { "" } else { "s" },
             out.display()
         );
         session.print(
