@@ -79,6 +79,15 @@ pub fn parse(text: &str, name: &str, folder: &Path, overrides: &[String]) -> Res
     file.read::<Recipe>()?;
     let mut table: Table = file.read()?;
     let mut texts = vec![file];
+    // A profile that is asked for on the command line means its choices, also where the file writes out others.
+    let asked = |given: &String| {
+        given
+            .split_once('=')
+            .is_some_and(|(key, _)| key.trim() == "profile")
+    };
+    if overrides.iter().any(asked) {
+        forget_choices(&mut table)?;
+    }
     for given in overrides {
         texts.push(override_with::<Recipe>(&mut table, given)?);
     }
@@ -105,6 +114,21 @@ pub fn parse(text: &str, name: &str, folder: &Path, overrides: &[String]) -> Res
     };
     check::check(&loaded.recipe).map_err(|error| loaded.locate(error.into()))?;
     Ok(loaded)
+}
+
+/// Removes the keys in which the profiles differ.
+fn forget_choices(table: &mut Table) -> Result<()> {
+    let choices = |profile| Table::try_from(Recipe::of(profile)).map_err(whole);
+    let (paper, recommended) = (choices(Profile::Paper)?, choices(Profile::Recommended)?);
+    for (section, value) in &paper {
+        let (Some(a), Some(b)) = (value.as_table(), recommended[section].as_table()) else {
+            continue;
+        };
+        if let Some(given) = table.get_mut(section).and_then(Value::as_table_mut) {
+            given.retain(|key, _| a.get(key) == b.get(key));
+        }
+    }
+    Ok(())
 }
 
 /// Reads other settings with the same rules: unknown keys are refused with the nearest, overrides win.

@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use halotau::axes::QRange;
-use halotau::recipe::Profile;
+use halotau::recipe::{Profile, Recipe};
 use halotau::relax::{Stretch, Weights};
-use halotau_flow::recipe_file::{Loaded, load, parse};
+use halotau_flow::recipe_file::{Loaded, load, parse, to_toml};
 use halotau_flow::{Error, Result};
 
 fn parse_with(text: &str, overrides: &[&str]) -> Result<Loaded> {
@@ -70,6 +70,19 @@ fn overrides_win_over_the_file() {
     assert_eq!(recipe.data[0].temperature_k, None);
     assert_eq!(recipe.data[1].temperature_k, Some(643.0));
     assert_eq!(recipe.data[1].path, Path::new("/d/b.npy"));
+}
+
+#[test]
+fn a_profile_on_the_command_line_brings_its_choices() {
+    // A complete recipe, as `init` writes it, has every choice of its own profile written out.
+    let text = to_toml(&Recipe::of(Profile::Recommended));
+    let loaded = parse_with(&text, &["profile=paper", "relaxation.lag_fraction=0.4"]).unwrap();
+    let mut expected = Recipe::of(Profile::Paper);
+    expected.relaxation.lag_fraction = 0.4;
+    assert_eq!(loaded.recipe.dynamics, expected.dynamics);
+    assert_eq!(loaded.recipe.relaxation, expected.relaxation);
+    assert_eq!(loaded.recipe.structure, expected.structure);
+    assert_eq!(loaded.recipe.arrhenius, expected.arrhenius);
 }
 
 #[test]
