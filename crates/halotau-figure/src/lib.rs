@@ -4,7 +4,7 @@
 //! - [`report`]: figures, tables, settings and warnings in one HTML file that needs no network.
 //! - The kit below: [`font`] (one embedded font, text as outlines), [`color`] (perceptually uniform maps), [`scale`]
 //!   (round numbers), [`svg`] (shapes), [`axes`] (frames), [`map`] (images with color bar and scale bar), [`theme`]
-//!   (sizes and colors), [`raster`] (PNG).
+//!   (sizes and colors), [`raster`] (PNG), and `pdf` where the crate is built with the feature of that name.
 //!
 //! Figures are 86 or 178 mm wide with text of 7 to 9 points. The same input gives the same bytes, whatever fonts the
 //! machine has.
@@ -16,6 +16,8 @@ pub mod error;
 pub mod figures;
 pub mod font;
 pub mod map;
+#[cfg(feature = "pdf")]
+pub mod pdf;
 pub mod raster;
 pub mod report;
 pub mod scale;
@@ -24,5 +26,7 @@ pub mod theme;
 
 pub use error::{Error, Result};
 pub use figures::Figure;
+#[cfg(feature = "pdf")]
+pub use pdf::pdf;
 pub use raster::png;
 pub use svg::Svg;

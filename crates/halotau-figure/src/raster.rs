@@ -15,13 +15,7 @@ use crate::svg::Svg;
 ///
 /// [`Error::Drawing`] where the drawing cannot be read, [`Error::TooLarge`] where the image would not fit in memory.
 pub fn png(svg: &Svg, dots_per_inch: f64) -> Result<Vec<u8>> {
-    let tree =
-        usvg::Tree::from_str(&svg.to_xml(), &usvg::Options::default()).map_err(|source| {
-            Error::Drawing {
-                title: svg.title().to_owned(),
-                problem: source.to_string(),
-            }
-        })?;
+    let tree = tree(svg)?;
     let width = (svg.width() * dots_per_inch / 72.0).round().max(1.0) as u32;
     let height = (svg.height() * dots_per_inch / 72.0).round().max(1.0) as u32;
     let too_large = || Error::TooLarge {
@@ -53,6 +47,16 @@ pub fn png(svg: &Svg, dots_per_inch: f64) -> Result<Vec<u8>> {
     }));
     write(encoder, &rgb)?;
     Ok(bytes)
+}
+
+/// The shapes of a drawing.
+pub(crate) fn tree(svg: &Svg) -> Result<usvg::Tree> {
+    usvg::Tree::from_str(&svg.to_xml(), &usvg::Options::default()).map_err(|source| {
+        Error::Drawing {
+            title: svg.title().to_owned(),
+            problem: source.to_string(),
+        }
+    })
 }
 
 /// Cells enlarged to at least this many image pixels along the longer side, for viewers that smooth images

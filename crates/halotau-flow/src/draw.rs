@@ -5,6 +5,7 @@ use std::path::Path;
 
 use halotau::analysis::Analysis;
 use halotau::ndarray::{Array2, s};
+use halotau::recipe::OutputSettings;
 use halotau::reduce::Reduction;
 use halotau::ring::RingSeries;
 use halotau::series::Position;
@@ -112,12 +113,36 @@ fn ring_mean(reduced: &Reduced, analysis: &Analysis) -> Result<Vec<f64>> {
     Ok(sums.into_iter().map(|(sum, n)| sum / n).collect())
 }
 
-/// Writes figures as SVG, and as PNG where asked.
+/// Refuses PDF figures where this build cannot draw them.
 ///
 /// # Errors
 ///
-/// [`Error::Create`] and [`Error::Write`].
-pub fn write(figures: &[Figure], folder: &Path, png: bool, context: &Context<'_>) -> Result<()> {
+/// [`halotau::Error::Setting`] with how to get a build that can.
+pub fn check_pdf(pdf: bool) -> halotau::Result<()> {
+    if !pdf || cfg!(feature = "pdf") {
+        return Ok(());
+    }
+    Err(halotau::Error::Setting {
+        key: "output.pdf".to_owned(),
+        value: pdf.to_string(),
+        problem: "this build of halotau draws no PDF; the SVG figures hold the same, and \
+                  `cargo install --path crates/halotau-cli --features pdf` gives a build that does"
+            .to_owned(),
+    })
+}
+
+/// Writes figures as SVG, and as PNG and PDF where asked.
+///
+/// # Errors
+///
+/// [`Error::Create`] and [`Error::Write`]; those of [`check_pdf`].
+pub fn write(
+    figures: &[Figure],
+    folder: &Path,
+    output: &OutputSettings,
+    context: &Context<'_>,
+) -> Result<()> {
+    check_pdf(output.pdf)?;
     fs::create_dir_all(folder).map_err(|source| Error::create(folder, source))?;
     context.stage(
         format!("draw {}", folder.display()),
@@ -128,10 +153,16 @@ pub fn write(figures: &[Figure], folder: &Path, png: bool, context: &Context<'_>
         figures.par_iter().try_for_each(|figure| -> Result<()> {
             let svg = folder.join(format!("{}.svg", figure.id));
             fs::write(&svg, figure.svg.to_xml()).map_err(|source| Error::write(&svg, source))?;
-            if png {
-                let path = folder.join(format!("{}.png", figure.id));
-                let bytes = halotau_figure::png(&figure.svg, PNG_DPI)?;
-                fs::write(&path, bytes).map_err(|source| Error::write(&path, source))?;
+            let other = |kind: &str, bytes: Vec<u8>| {
+                let path = folder.join(format!("{}.{kind}", figure.id));
+                fs::write(&path, bytes).map_err(|source| Error::write(&path, source))
+            };
+            if output.png {
+                other("png", halotau_figure::png(&figure.svg, PNG_DPI)?)?;
+            }
+            #[cfg(feature = "pdf")]
+            if output.pdf {
+                other("pdf", halotau_figure::pdf(&figure.svg)?)?;
             }
             context.advance(1);
             Ok(())

@@ -319,8 +319,8 @@ fn write_study(
     context: &Context<'_>,
 ) -> Result<()> {
     results::write_summary(folder, parts.study, parts.comparison)?;
-    let png = parts.recipe.output.png;
-    draw::write(&figures, &folder.join(results::FIGURES), png, context)?;
+    let output = &parts.recipe.output;
+    draw::write(&figures, &folder.join(results::FIGURES), output, context)?;
     report::write(folder, parts)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use halotau::analysis::{Analysis, Study};
+use halotau::recipe::OutputSettings;
 use halotau_figure::Figure;
 use halotau_io::analysis_folder::read_analysis;
 
@@ -24,6 +25,16 @@ pub struct Results {
     pub folders: Vec<PathBuf>,
     /// The same data under both profiles, where it was computed.
     pub comparison: Vec<Comparison>,
+}
+
+impl Results {
+    /// What the first temperature's recipe says about files.
+    pub fn output(&self) -> OutputSettings {
+        let first = self.study.analyses.first();
+        first.map_or_else(OutputSettings::default, |analysis| {
+            analysis.recipe.output.clone()
+        })
+    }
 }
 
 /// Reads result folders; each holds one temperature or several.
@@ -66,7 +77,7 @@ pub fn series(folders: &[PathBuf], out: &Path, context: &Context<'_>) -> Result<
     }
     results::create_folder(out)?;
     results::write_summary(out, &results.study, &results.comparison)?;
-    figures(&results, out, context)?;
+    figures(&results, out, &results.output(), context)?;
     write_report(&results, out)?;
     Ok(results)
 }
@@ -76,23 +87,23 @@ pub fn series(folders: &[PathBuf], out: &Path, context: &Context<'_>) -> Result<
 /// # Errors
 ///
 /// Where a figure cannot be drawn or written.
-pub fn figures(results: &Results, out: &Path, context: &Context<'_>) -> Result<()> {
-    let png = results
-        .study
-        .analyses
-        .first()
-        .is_none_or(|analysis| analysis.recipe.output.png);
+pub fn figures(
+    results: &Results,
+    out: &Path,
+    output: &OutputSettings,
+    context: &Context<'_>,
+) -> Result<()> {
     draw::write(
         &halotau_figure::figures::of_study(&results.study)?,
         &out.join(results::FIGURES),
-        png,
+        output,
         context,
     )?;
     for (analysis, folder) in results.study.analyses.iter().zip(&results.folders) {
         draw::write(
             &own_figures(analysis, folder)?,
             &folder.join(results::FIGURES),
-            png,
+            output,
             context,
         )?;
     }

@@ -356,6 +356,8 @@ pub struct OutputSettings {
     pub keep_reduction: bool,
     /// Draw PNG files beside the SVG files.
     pub png: bool,
+    /// Draw PDF files as well; needs a build with the feature `pdf`.
+    pub pdf: bool,
     /// Share of bad positions above which the exit code is 10.
     pub max_bad: f64,
 }
@@ -366,6 +368,7 @@ impl Default for OutputSettings {
             folder: PathBuf::from("halotau-results"),
             keep_reduction: true,
             png: true,
+            pdf: false,
             max_bad: 0.5,
         }
     }

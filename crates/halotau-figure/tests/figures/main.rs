@@ -327,3 +327,24 @@ fn the_light_says_how_far_to_trust() {
     study.analyses[0].summary.n_valid = 40;
     assert_eq!(report::light(&study).0, report::Light::Red);
 }
+
+#[cfg(feature = "pdf")]
+#[test]
+fn a_pdf_is_one_page_of_the_size_of_the_drawing() {
+    let study = fabricate::study(&FIVE, 12, 14, 30);
+    for (name, svg) in all(&study) {
+        let bytes = halotau_figure::pdf(&svg).unwrap();
+        assert_eq!(bytes, halotau_figure::pdf(&svg).unwrap(), "{name}");
+        let text = String::from_utf8_lossy(&bytes);
+        assert_eq!(text.matches("/MediaBox").count(), 1, "{name}");
+        let (_, after) = text.split_once("/MediaBox").unwrap();
+        let (_, numbers) = after.split_once('[').unwrap();
+        let (numbers, _) = numbers.split_once(']').unwrap();
+        let page: Vec<f64> = numbers
+            .split_whitespace()
+            .map(|number| number.parse().unwrap())
+            .collect();
+        assert!((page[2] - svg.width()).abs() < 0.01, "{name}: {page:?}");
+        assert!((page[3] - svg.height()).abs() < 0.01, "{name}: {page:?}");
+    }
+}

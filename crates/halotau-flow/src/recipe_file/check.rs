@@ -8,6 +8,8 @@ use halotau::relax::Stretch;
 use halotau::series::Warning;
 use halotau::{Error, Result};
 
+use crate::draw;
+
 /// Below and above these, a range is more likely in another unit: halos of glasses lie at 2-8 1/nm.
 const USUAL_PER_NM: (f64, f64) = (1.0, 20.0);
 
@@ -115,6 +117,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
         recipe.output.max_bad,
         "is a share of the positions, from 0 to 1",
     )?;
+    draw::check_pdf(recipe.output.pdf)?;
     require(
         !recipe.output.folder.as_os_str().is_empty(),
         "output.folder",

@@ -59,6 +59,7 @@ const LINES: &[Line] = &[
     ("output", "folder", "\"halotau-results\"", "beside this file unless absolute"),
     ("output", "keep_reduction", "true", "other settings need no second pass over the raw data"),
     ("output", "png", "true", "PNG beside the SVG figures"),
+    ("output", "pdf", "false", "PDF beside the SVG figures; needs a build with the feature pdf"),
     ("output", "max_bad", "0.5", "share of BAD positions above which the exit code is 10"),
 ];
 
