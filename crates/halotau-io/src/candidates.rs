@@ -20,11 +20,15 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    fn n_bytes(&self) -> u128 {
-        let sample = self.sample_type.map_or(0, |t| t.n_bytes() as u128);
+    fn n_elements(&self) -> u128 {
         self.dims
             .iter()
-            .fold(sample, |n, &len| n.saturating_mul(u128::from(len)))
+            .fold(1, |n: u128, &len| n.saturating_mul(u128::from(len)))
+    }
+
+    fn n_bytes(&self) -> u128 {
+        let sample = self.sample_type.map_or(0, |t| t.n_bytes() as u128);
+        self.n_elements().saturating_mul(sample)
     }
 
     fn say(&self) -> String {
@@ -43,7 +47,9 @@ pub(crate) fn choose<'a>(
     candidates: &'a [Candidate],
     wanted: Option<&str>,
 ) -> Result<&'a Candidate> {
-    let fail = |problem: String, of: Vec<&Candidate>| {
+    let fail = |problem: String, mut of: Vec<&Candidate>| {
+        // What could best be frames comes first: the list may be cut.
+        of.sort_by_key(|c| std::cmp::Reverse((c.dims.len(), c.n_elements())));
         Err(Error::Dataset {
             path: path.to_owned(),
             problem,
