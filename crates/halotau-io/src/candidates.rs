@@ -151,7 +151,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("mask [66, 66] u16, b/stack [20, 3, 4] u16"),
+            error.contains("b/stack [20, 3, 4] u16, mask [66, 66] u16"),
             "{error}"
         );
     }
