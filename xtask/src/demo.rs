@@ -29,20 +29,19 @@ const TEMPERATURES_K: [u32; 5] = [633, 643, 653, 663, 673];
 
 /// Runs the demo in a fresh folder, and looks for its files.
 ///
-/// Users build it with `--release`; here the binary of the tests is used, which is optimized too: another build of all
-/// dependencies would take longer than all tests together.
+/// Users build it with `--release`; here it is the binary that the tests have built, which is optimized too: another
+/// build of all dependencies would take longer than all tests together.
 pub(crate) fn check(workspace: &Workspace) -> Result<Done, Failure> {
     let folder = workspace.target().join("demo");
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let binary = format!("debug/halotau{}", std::env::consts::EXE_SUFFIX);
     workspace.run(
         workspace
-            .command("cargo")
-            .args(["run", "--locked", "--manifest-path"])
-            .arg(workspace.path("Cargo.toml"))
-            .args(["--", "demo"])
+            .command(workspace.target().join(binary))
+            .arg("demo")
             .current_dir(&folder),
     )?;
     let results = folder.join("halotau-demo");
