@@ -138,6 +138,7 @@ fn from_headers(
             dataset: request.dataset.clone(),
             shape: request.shape,
             raw: request.raw.clone(),
+            frames: request.frames,
             ..DataBlock::default()
         };
         let stated = header.temperature_k.as_ref().map(|stated| stated.value);

@@ -1,18 +1,24 @@
 //! How do many one-scan files become one series?
 //!
 //! The files are put in natural order, 2 before 10, and read as one series whose times they are. All must
-//! have the same shape and number type; one that differs is named.
+//! have the same shape and number type; one that differs is named. Files of a detector that hold less than a scan each are one
+//! recording whose frames are numbered through.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use halotau::series::{FrameBlock, FrameRun, SeriesHeader, SeriesShape, Warning};
+use halotau::series::{FrameBlock, FrameCount, FrameRun, SeriesHeader, SeriesShape, Warning};
 use halotau::source::FrameSource;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, ShapeMismatch};
+use crate::formats::Format;
 use crate::open::{BoxedSource, Container, OpenRequest, container, open_container};
 use crate::sample_bytes::prepare;
+use crate::stream::FrameStream;
+use crate::stream::arranged::{ArrangedSource, NOT_STATED};
+use crate::stream::concat::ConcatStream;
 
 /// Files that are kept open. Systems commonly allow a process 1024; the others are opened when read.
 const MOST_OPEN: usize = 256;
@@ -34,64 +40,180 @@ struct ScanFile {
     source: Option<BoxedSource>,
 }
 
-/// Opens the one-scan files of a folder in natural order.
+/// Opens the scans of a folder in natural order; where it holds folders only, those of its folders.
 pub(crate) fn open_folder(request: &OpenRequest) -> Result<BoxedSource> {
     let folder = &request.path;
-    let list = |e| Error::io(folder, "list", e);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(list)? {
-        let path = entry.map_err(list)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden {
-            paths.push(path);
+    let mut found = Entries::of(folder, request)?;
+    if found.files.is_empty() {
+        // One folder an acquisition is how some programs save a series of scans.
+        let folders = std::mem::take(&mut found.folders);
+        for inner in folders {
+            let inside = Entries::of(&inner, request)?;
+            found.files.extend(inside.files);
+            found.left_out.extend(inside.left_out);
         }
     }
-    paths.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
-    let mut files = Vec::new();
-    let mut left_out = Vec::new();
-    for path in paths {
-        match container(&path, request.raw.is_some()) {
-            Ok(Container::Folder) | Err(Error::UnknownContainer { .. }) => left_out.push(path),
-            Ok(container) => files.push((path, container)),
-            Err(error) => return Err(error),
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::EmptyFolder {
-            path: folder.clone(),
-        });
-    }
-    let mut source = FilesSource::new(files, crate::open::display_name(folder), request)?;
-    if let Some(first) = left_out.first() {
-        source.header.warnings.push(Warning::new(
+    let name = crate::open::display_name(folder);
+    found.left_out.append(&mut found.folders);
+    let warning = found.left_out.first().map(|first| {
+        Warning::new(
             FILES_LEFT_OUT,
             format!(
                 "{} of the folder's entries are no scans and are left out, {} the first.",
-                left_out.len(),
+                found.left_out.len(),
                 first.display()
             ),
-        ));
+        )
+    });
+    open_several(found.files, name, request, warning)
+}
+
+/// What is in a folder.
+struct Entries {
+    /// Main files of acquisitions, each once.
+    files: Vec<(PathBuf, Container)>,
+    folders: Vec<PathBuf>,
+    left_out: Vec<PathBuf>,
+}
+
+impl Entries {
+    fn of(folder: &Path, request: &OpenRequest) -> Result<Self> {
+        let list = |e| Error::io(folder, "list", e);
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(list)? {
+            let path = entry.map_err(list)?.path();
+            let hidden = path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden {
+                paths.push(path);
+            }
+        }
+        paths.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
+        let mut entries = Self {
+            files: Vec::new(),
+            folders: Vec::new(),
+            left_out: Vec::new(),
+        };
+        let mut known = HashSet::new();
+        for path in paths {
+            match container(&path, request.raw.is_some()) {
+                Ok((Container::Folder, path)) => entries.folders.push(path),
+                // Parts and sidecars of an acquisition give its main file.
+                Ok((container, main)) => {
+                    if known.insert(main.clone()) {
+                        entries.files.push((main, container));
+                    }
+                }
+                Err(Error::UnknownContainer { .. }) => entries.left_out.push(path),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
     }
-    Ok(Box::new(source))
 }
 
 /// Opens one-scan files in the order given.
 pub(crate) fn open_files(paths: &[PathBuf], request: &OpenRequest) -> Result<BoxedSource> {
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        files.push((path.clone(), container(path, request.raw.is_some())?));
+        let (container, main) = container(path, request.raw.is_some())?;
+        files.push((main, container));
     }
     let name = paths
         .first()
         .map_or_else(String::new, |p| crate::open::display_name(p));
     let name = format!("{name} and {} more", paths.len() - 1);
-    Ok(Box::new(FilesSource::new(files, name, request)?))
+    open_several(files, name, request, None)
+}
+
+/// Opens files as scans, or as parts of one recording.
+fn open_several(
+    files: Vec<(PathBuf, Container)>,
+    name: String,
+    request: &OpenRequest,
+    warning: Option<Warning>,
+) -> Result<BoxedSource> {
+    let recordings: Option<Vec<(PathBuf, &'static Format)>> = files
+        .iter()
+        .map(|(path, container)| match container {
+            Container::Detector(format) => Some((path.clone(), *format)),
+            _ => None,
+        })
+        .collect();
+    let Some(recordings) = recordings.filter(|recordings| !recordings.is_empty()) else {
+        return Ok(Box::new(FilesSource::new(files, name, request, warning)?));
+    };
+    let stream = ConcatStream::new(recordings, name.clone(), request, warning.clone())?;
+    match one_scan_each(&files, &stream, request)? {
+        Some(request) => Ok(Box::new(FilesSource::new(files, name, &request, warning)?)),
+        None => Ok(Box::new(ArrangedSource::new(
+            Box::new(stream),
+            request.shape,
+            &request.frames,
+        )?)),
+    }
+}
+
+/// The request for each file where each holds one scan or several; `None` where they are parts of a recording.
+fn one_scan_each(
+    files: &[(PathBuf, Container)],
+    stream: &ConcatStream,
+    request: &OpenRequest,
+) -> Result<Option<OpenRequest>> {
+    let n_files = files.len();
+    // The longest file is the one that was least cut short.
+    let longest = stream.frames_per_file().max().unwrap_or(0);
+    let Some(model) = stream.frames_per_file().position(|n| n == longest) else {
+        return Ok(None);
+    };
+    if n_files == 1 || longest == 1 {
+        return Ok(None);
+    }
+    let scan = |rows: usize, cols: usize| (rows as u64).saturating_mul(cols as u64);
+    let needed = match (request.shape, &stream.header().scan) {
+        (Some([_, rows, cols, ..]), _) if rows > 0 && cols > 0 => scan(rows, cols),
+        (None, Some(stated)) => scan(stated.n_rows, stated.n_cols),
+        _ => 0,
+    };
+    if needed > longest {
+        return Ok(None);
+    }
+    let mut one = request.clone();
+    if let Some(shape) = &mut one.shape {
+        shape[0] = match shape[0] {
+            0 => 1,
+            n => n.div_ceil(n_files),
+        };
+    }
+    let Container::Detector(format) = files[model].1 else {
+        return Ok(None);
+    };
+    let stream_of_one = (format.open)(&files[model].0, &one)?;
+    let source = ArrangedSource::new(stream_of_one, one.shape, &one.frames)?;
+    let header = source.header();
+    let unknown = header.scan_origin.as_deref() == Some(NOT_STATED);
+    if unknown && stream.frames_per_file().any(|n| n != longest) {
+        return Ok(None);
+    }
+    let shape = header.shape;
+    // Times that were asked for stay, so that files which do not hold them are refused.
+    let n_times = match request.shape.map_or(0, |shape| shape[0]) {
+        0 => shape.n_times.saturating_mul(n_files),
+        n => n,
+    };
+    one.shape = Some([n_times, shape.n_rows, shape.n_cols, 0, 0]);
+    one.frames = source.layout(&request.frames);
+    Ok(Some(one))
 }
 
 impl FilesSource {
-    fn new(files: Vec<(PathBuf, Container)>, name: String, request: &OpenRequest) -> Result<Self> {
+    fn new(
+        files: Vec<(PathBuf, Container)>,
+        name: String,
+        request: &OpenRequest,
+        warning: Option<Warning>,
+    ) -> Result<Self> {
         let n_files = files.len();
         // Each file is opened with the shape of its share of the times.
         let mut request = request.clone();
@@ -111,8 +233,10 @@ impl FilesSource {
         }
         let mut opened: Vec<ScanFile> = Vec::with_capacity(n_files);
         let mut first: Option<(PathBuf, SeriesHeader)> = None;
+        let mut gathered = Gathered::default();
         for (path, container) in files {
             let source = open_container(&path, container, &request)?;
+            gathered.add(source.header());
             if let Some((first_path, first_header)) = &first {
                 check_same(first_path, first_header, &path, source.header())?;
             } else {
@@ -160,9 +284,10 @@ impl FilesSource {
             },
             ..one
         };
-        // The length and the times of one file say nothing about the series.
+        // The length of one file says nothing about the series.
         header.total_s = None;
-        header.times_s = None;
+        gathered.finish(&mut header);
+        header.warnings.extend(warning);
         for stated in [
             &mut header.q_step_per_nm,
             &mut header.step_nm,
@@ -209,6 +334,74 @@ impl FilesSource {
         check_same(first, &expected, &file.path, source.header()).map_err(in_core)?;
         source.read(run, &mut block)?;
         Ok(block)
+    }
+}
+
+/// What the headers of all files say together.
+#[derive(Default)]
+struct Gathered {
+    n_times: usize,
+    missing: Vec<FrameRun>,
+    /// Start of each scan, ns; as many as there are scans where each file states its own.
+    starts_ns: Vec<i64>,
+    warnings: Vec<Warning>,
+    n_frames: Vec<FrameCount>,
+}
+
+impl Gathered {
+    fn add(&mut self, header: &SeriesHeader) {
+        self.missing
+            .extend(header.missing.iter().map(|run| FrameRun {
+                first_time: run.first_time + self.n_times,
+                ..*run
+            }));
+        self.n_times = self.n_times.saturating_add(header.shape.n_times);
+        if let Some(start) = header.start_unix_ns {
+            let within = match &header.times_s {
+                Some(times) => times.as_slice(),
+                None if header.shape.n_times == 1 => &[0.0],
+                None => &[],
+            };
+            let since = |time: &f64| start.saturating_add((time * 1e9).round() as i64);
+            self.starts_ns.extend(within.iter().map(since));
+        }
+        // What holds for one file in the same words is said once; a code that comes with each file, for the first of them.
+        for warning in &header.warnings {
+            if !self.warnings.iter().any(|known| known.code == warning.code) {
+                self.warnings.push(warning.clone());
+            }
+        }
+        for (idx, count) in header.frame_counts.iter().enumerate() {
+            match self.n_frames.get_mut(idx) {
+                Some(sum) if sum.origin == count.origin => {
+                    sum.n_frames = sum.n_frames.saturating_add(count.n_frames);
+                }
+                Some(_) => {}
+                None => self.n_frames.push(count.clone()),
+            }
+        }
+    }
+
+    fn finish(self, header: &mut SeriesHeader) {
+        header.missing = self.missing;
+        header.frame_counts = self.n_frames;
+        header.warnings = self.warnings;
+        header.times_s = None;
+        let Some(&first) = self.starts_ns.first() else {
+            return;
+        };
+        if self.starts_ns.len() != self.n_times || self.n_times < 2 {
+            return;
+        }
+        if self.starts_ns.windows(2).all(|pair| pair[0] < pair[1]) {
+            let since = |start: &i64| start.saturating_sub(first) as f64 * 1e-9;
+            header.times_s = Some(self.starts_ns.iter().map(since).collect());
+        } else {
+            header.warnings.push(Warning::new(
+                "W110",
+                "The times that the files state do not grow in the order of their names, so they are not used. Is this the right order? Give data.files, or data.total_s or data.period_s.",
+            ));
+        }
     }
 }
 

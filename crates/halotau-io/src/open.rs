@@ -4,14 +4,17 @@
 
 use std::path::{Path, PathBuf};
 
-use halotau::recipe::{DataBlock, RawLayout};
+use halotau::recipe::{DataBlock, FrameLayout, RawLayout};
 use halotau::source::FrameSource;
 
 use crate::error::{Error, Result};
+use crate::formats::{self, Format};
 use crate::hdf5_source::open_hdf5;
 use crate::npy::open_npy;
 use crate::positioned::PositionedFile;
 use crate::raw::open_raw;
+use crate::stream::SourceStream;
+use crate::stream::arranged::ArrangedSource;
 use crate::zarr_source::open_zarr;
 use crate::{folder, npy, zarr_tree};
 
@@ -31,6 +34,8 @@ pub struct OpenRequest {
     pub shape: Option<[usize; 5]>,
     /// Layout of a raw binary file; where given, files are read as raw binary whatever they look like.
     pub raw: Option<RawLayout>,
+    /// Which frames belong to which positions, and how both planes are turned.
+    pub frames: FrameLayout,
 }
 
 impl OpenRequest {
@@ -50,6 +55,7 @@ impl OpenRequest {
             dataset: block.dataset.clone(),
             shape: block.shape,
             raw: block.raw.clone(),
+            frames: block.frames,
         }
     }
 }
@@ -75,19 +81,21 @@ pub fn open(request: &OpenRequest) -> Result<BoxedSource> {
         return folder::open_files(&request.files, request);
     }
     match container(&request.path, request.raw.is_some())? {
-        Container::Folder => folder::open_folder(request),
-        container => open_container(&request.path, container, request),
+        (Container::Folder, _) => folder::open_folder(request),
+        (container, main) => open_container(&main, container, request),
     }
 }
 
 /// A format that is recognized by its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Container {
     Npy,
     Raw,
     Hdf5,
     Zarr,
     Folder,
+    /// The format of a detector.
+    Detector(&'static Format),
 }
 
 /// Opens a single file or store.
@@ -96,31 +104,48 @@ pub(crate) fn open_container(
     container: Container,
     request: &OpenRequest,
 ) -> Result<BoxedSource> {
+    let layout = &request.frames;
+    if let Container::Detector(format) = container {
+        let stream = (format.open)(path, request)?;
+        let source = ArrangedSource::new(stream, request.shape, layout)?;
+        return Ok(Box::new(source));
+    }
+    // A shape that a person gives counts the positions, not the frames of the flyback that the file holds besides.
+    let shape = request.shape.filter(|_| !layout.rearranges());
     let dataset = request.dataset.as_deref();
-    let shape = request.shape;
-    Ok(match (container, &request.raw) {
+    let source: BoxedSource = match (container, &request.raw) {
         (Container::Npy, _) => Box::new(open_npy(path, shape)?),
         (Container::Hdf5, _) => Box::new(open_hdf5(path, dataset, shape)?),
         (Container::Zarr, _) => Box::new(open_zarr(path, dataset, shape)?),
-        (Container::Raw, Some(layout)) => Box::new(open_raw(path, layout, shape)?),
-        (Container::Raw | Container::Folder, _) => {
+        (Container::Raw, Some(layout)) => Box::new(open_raw(path, layout, request.shape)?),
+        (Container::Raw | Container::Folder | Container::Detector(_), _) => {
             return Err(Error::UnknownContainer {
                 path: path.to_owned(),
                 found: "a folder or raw data inside a series of files".to_owned(),
             });
         }
-    })
+    };
+    if !layout.rearranges() {
+        return Ok(source);
+    }
+    let stream = Box::new(SourceStream::new(source));
+    Ok(Box::new(ArrangedSource::new(
+        stream,
+        request.shape,
+        layout,
+    )?))
 }
 
-/// Looks at a path to tell its format.
+/// Looks at a path to tell its format, and which is the main file of the acquisition that it belongs to.
 ///
 /// # Errors
 ///
 /// [`Error::UnknownContainer`] where it is none.
-pub(crate) fn container(path: &Path, is_raw: bool) -> Result<Container> {
+pub(crate) fn container(path: &Path, is_raw: bool) -> Result<(Container, PathBuf)> {
+    let of = |container| Ok((container, path.to_owned()));
     let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, "open", e))?;
     if metadata.is_dir() {
-        return Ok(if zarr_tree::is_zarr(path) {
+        return of(if zarr_tree::is_zarr(path) {
             Container::Zarr
         } else {
             Container::Folder
@@ -133,15 +158,18 @@ pub(crate) fn container(path: &Path, is_raw: bool) -> Result<Container> {
         });
     }
     if is_raw {
-        return Ok(Container::Raw);
+        return of(Container::Raw);
     }
     let file = PositionedFile::open(path)?;
     let start = file.start(16)?;
     if start.starts_with(npy::MAGIC) {
-        return Ok(Container::Npy);
+        return of(Container::Npy);
     }
     if crate::hdf5_source::signature_offset(&file)?.is_some() {
-        return Ok(Container::Hdf5);
+        return of(Container::Hdf5);
+    }
+    if let Some((format, main)) = formats::recognize(&file)? {
+        return Ok((Container::Detector(format), main));
     }
     Err(Error::UnknownContainer {
         path: path.to_owned(),
@@ -154,9 +182,6 @@ fn guess(start: &[u8]) -> &'static str {
     match start {
         [] => "the file is empty",
         [b'P', b'K', 3, 4, ..] => "it looks like a zip archive: unpack it, or save .npy, not .npz",
-        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => "it looks like a TIFF file",
-        [0, 0, 0, 3 | 4, ..] => "it looks like a DigitalMicrograph file",
-        [b'M', b'Q', b'1', ..] => "it looks like a Merlin file",
         [0x1f, 0x8b, ..] => "it is compressed by gzip: unpack it",
         [b'{' | b'[', ..] => "it looks like a text file",
         _ => "its first bytes belong to no format that is known here",

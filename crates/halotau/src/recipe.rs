@@ -14,6 +14,10 @@ use crate::correlate::{CorrelateSettings, Normalization};
 use crate::fluctuate::{FluctuateSettings, Noise};
 use crate::relax::{Baseline, RelaxSettings, Stretch, Weights};
 
+mod frame_layout;
+
+pub use frame_layout::{Corrections, FrameLayout, Orientation};
+
 /// Version of the recipe's keys.
 pub const SCHEMA: u32 = 1;
 
@@ -395,6 +399,9 @@ pub struct DataBlock {
     /// Layout of a raw binary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawLayout>,
+    /// Which frames of a camera's recording belong to which positions.
+    #[serde(skip_serializing_if = "FrameLayout::is_default")]
+    pub frames: FrameLayout,
     /// Nominal time from scan to scan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period_s: Option<f64>,

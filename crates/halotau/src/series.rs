@@ -338,6 +338,25 @@ impl Stated {
     }
 }
 
+/// How many frames one source says there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameCount {
+    /// Frames.
+    pub n_frames: u64,
+    /// In words: "length of the file", "Frames in Acquisition of the .hdr file".
+    pub origin: String,
+}
+
+impl FrameCount {
+    /// A count with its origin.
+    pub fn new(n_frames: u64, origin: impl Into<String>) -> Self {
+        Self {
+            n_frames,
+            origin: origin.into(),
+        }
+    }
+}
+
 /// Something a person should know about the data or the result, with a stable code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
@@ -407,6 +426,15 @@ pub struct SeriesHeader {
     pub temperature_k: Option<Stated>,
     /// Measured start of each scan, from the first, `[time]`.
     pub times_s: Option<Vec<f64>>,
+    /// Start of the first frame, nanoseconds since 1970 in UTC, where the file states it.
+    #[serde(default)]
+    pub start_unix_ns: Option<i64>,
+    /// Where the lengths of the scan's axes came from, where the file has them from elsewhere than its own axes.
+    #[serde(default)]
+    pub scan_origin: Option<String>,
+    /// How many frames there are according to each source that says so: header, length of the file, sidecar.
+    #[serde(default)]
+    pub frame_counts: Vec<FrameCount>,
     /// Frames that the file does not hold or that were lost.
     pub missing: Vec<FrameRun>,
     /// What is decoded at once.
@@ -441,6 +469,9 @@ impl SeriesHeader {
             total_s: None,
             temperature_k: None,
             times_s: None,
+            start_unix_ns: None,
+            scan_origin: None,
+            frame_counts: Vec::new(),
             missing: Vec::new(),
             chunk: ChunkShape {
                 n_times: 1,

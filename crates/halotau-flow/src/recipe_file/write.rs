@@ -72,6 +72,7 @@ const DATA_LINES: &[Line] = &[
     ("data", "dataset", "\"data\"", "inside HDF5 or a Zarr group"),
     ("data", "shape", "[106, 60, 120, 264, 264]", "time, scan row, scan col, pattern row, pattern col; one may be 0"),
     ("data", "raw", "{ sample_type = \"u16\" }", "layout of a raw binary file: big_endian, header_bytes, ..."),
+    ("data", "frames", "{ sync_offset = 0, flyback_cols = 0 }", "which frames belong to which positions; docs/formats.md"),
     ("data", "period_s", "9.2", "s from scan to scan"),
     ("data", "total_s", "1048.0", "s from first start to last end; wins over period_s"),
     ("data", "times_s", "[0.0, 9.9]", "s, start of each scan"),
@@ -166,7 +167,9 @@ mod tests {
     use halotau::axes::QRange;
     use halotau::calibrate::{Descan, Ellipse};
     use halotau::correlate::TwoTimeKept;
-    use halotau::recipe::{DataBlock, MaskShape, Profile, RawLayout, Region};
+    use halotau::recipe::{
+        Corrections, DataBlock, FrameLayout, MaskShape, Orientation, Profile, RawLayout, Region,
+    };
     use halotau::relax::Stretch;
     use halotau::series::{Position, SampleType};
 
@@ -240,6 +243,17 @@ mod tests {
                 frame_footer_bytes: 2,
                 scan_header_bytes: 3,
             }),
+            frames: FrameLayout {
+                sync_offset: Some(-3),
+                flyback_cols: Some(1),
+                snake: true,
+                pattern: Orientation {
+                    flip_rows: true,
+                    ..Orientation::default()
+                },
+                corrections: Some(Corrections::None),
+                ..FrameLayout::default()
+            },
             period_s: Some(9.2),
             total_s: Some(30.0),
             times_s: Some(vec![0.0, 9.9, 19.8]),

@@ -1,0 +1,162 @@
+//! How do several files become one recording?
+//!
+//! Some programs write one file a frame, or begin a new file every so many frames. Their frames are numbered through.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use halotau::series::{FrameCount, Samples, Warning};
+
+use super::{FrameStream, StreamHeader};
+use crate::error::{Error, Result};
+use crate::formats::Format;
+use crate::open::{OpenRequest, display_name};
+
+/// Files that are kept open. Systems commonly allow a process 1024; the others are opened when read.
+const MOST_OPEN: usize = 256;
+
+/// Recordings one after another.
+pub(crate) struct ConcatStream {
+    header: StreamHeader,
+    parts: Vec<Part>,
+    request: OpenRequest,
+}
+
+/// A file of a recording.
+struct Part {
+    path: PathBuf,
+    format: &'static Format,
+    /// Number of its first frame.
+    first: u64,
+    n_frames: u64,
+    stream: Option<Box<dyn FrameStream>>,
+}
+
+impl ConcatStream {
+    /// Opens each file once to count its frames.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FilesDiffer`] where patterns differ in size or type, and those of opening a file.
+    pub(crate) fn new(
+        files: Vec<(PathBuf, &'static Format)>,
+        name: String,
+        request: &OpenRequest,
+        warning: Option<Warning>,
+    ) -> Result<Self> {
+        let mut parts: Vec<Part> = Vec::with_capacity(files.len());
+        let mut first_header: Option<StreamHeader> = None;
+        let mut n_frames = 0_u64;
+        for (path, format) in files {
+            let stream = (format.open)(&path, request)?;
+            let about = stream.header();
+            if let Some(first) = &first_header {
+                let say = |header: &StreamHeader| {
+                    let series = &header.series;
+                    format!(
+                        "patterns of {} x {} {}",
+                        series.shape.pattern_rows, series.shape.pattern_cols, series.sample_type
+                    )
+                };
+                if say(first) != say(about) {
+                    return Err(Error::FilesDiffer {
+                        found: say(about),
+                        expected: say(first),
+                        first: parts[0].path.clone(),
+                        path,
+                    });
+                }
+            } else {
+                first_header = Some(about.clone());
+            }
+            let part = Part {
+                path,
+                format,
+                first: n_frames,
+                n_frames: about.n_frames(),
+                stream: (parts.len() < MOST_OPEN).then_some(stream),
+            };
+            n_frames = n_frames.saturating_add(part.n_frames);
+            parts.push(part);
+        }
+        let (Some(mut header), Ok(n_cols)) = (first_header, usize::try_from(n_frames)) else {
+            return Err(Error::EmptyFolder {
+                path: request.path.clone(),
+            });
+        };
+        if parts.len() > 1 {
+            header.series.format = format!("{} files, {}", parts.len(), header.series.format);
+            header.series.frame_counts = vec![FrameCount::new(n_frames, "all files together")];
+        }
+        header.series.name = name;
+        header.series.warnings.extend(warning);
+        header.series.shape.n_cols = n_cols;
+        Ok(Self {
+            header,
+            parts,
+            request: request.clone(),
+        })
+    }
+
+    /// Frames of each file.
+    pub(crate) fn frames_per_file(&self) -> impl Iterator<Item = u64> {
+        self.parts.iter().map(|part| part.n_frames)
+    }
+
+    /// Calls a function with the file that holds a frame and the frame's number in it.
+    fn with_part<T>(
+        &self,
+        frame: u64,
+        with: impl FnOnce(&Part, &dyn FrameStream, u64) -> Result<T>,
+    ) -> Result<T> {
+        let after = self.parts.partition_point(|part| part.first <= frame);
+        let part = &self.parts[after.saturating_sub(1)];
+        let within = frame - part.first;
+        if let Some(stream) = &part.stream {
+            return with(part, stream.as_ref(), within);
+        }
+        let stream = (part.format.open)(&part.path, &self.request)?;
+        if stream.header().n_frames() != part.n_frames {
+            return Err(Error::BadContainer {
+                path: part.path.clone(),
+                format: part.format.name,
+                problem: format!(
+                    "{} held {} frames when it was first opened and holds {} now",
+                    display_name(&part.path),
+                    part.n_frames,
+                    stream.header().n_frames()
+                ),
+            });
+        }
+        with(part, stream.as_ref(), within)
+    }
+}
+
+impl FrameStream for ConcatStream {
+    fn header(&self) -> &StreamHeader {
+        &self.header
+    }
+
+    fn read(&self, frames: Range<u64>, samples: &mut Samples, mut at: usize) -> Result<()> {
+        let frame_len = self.header.series.shape.frame_len();
+        let mut frame = frames.start;
+        while frame < frames.end {
+            let n = self.with_part(frame, |part, stream, within| {
+                let n = (part.n_frames - within).min(frames.end - frame);
+                stream.read(within..within + n, samples, at)?;
+                Ok(n)
+            })?;
+            at += n as usize * frame_len;
+            frame += n;
+        }
+        Ok(())
+    }
+
+    fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
+        self.with_part(frame, |_, stream, within| stream.stamp_ns(within))
+    }
+
+    fn sequence(&self, frame: u64) -> Result<Option<u64>> {
+        self.with_part(frame, |_, stream, within| stream.sequence(within))
+    }
+}

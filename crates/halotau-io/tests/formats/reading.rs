@@ -1,0 +1,34 @@
+//! Opens and reads whole series for the tests of formats.
+
+use std::path::Path;
+
+use halotau::series::{FrameBlock, Samples};
+use halotau::with_samples;
+use halotau_io::{BoxedSource, OpenRequest, open};
+
+/// A request for a path with a shape.
+pub(crate) fn shaped(path: &Path, shape: [usize; 5]) -> OpenRequest {
+    OpenRequest {
+        shape: Some(shape),
+        ..OpenRequest::new(path)
+    }
+}
+
+/// All samples of a source, as numbers.
+pub(crate) fn all_samples(source: &BoxedSource) -> Vec<f64> {
+    let header = source.header();
+    let mut block = FrameBlock::empty(header.sample_type);
+    source.read(&header.shape.whole(), &mut block).unwrap();
+    numbers(&block.samples)
+}
+
+/// Opens a request and reads all of it.
+pub(crate) fn read_all(request: &OpenRequest) -> (BoxedSource, Vec<f64>) {
+    let source = open(request).unwrap();
+    let samples = all_samples(&source);
+    (source, samples)
+}
+
+fn numbers(samples: &Samples) -> Vec<f64> {
+    with_samples!(samples, samples => samples.iter().map(|&sample| f64::from(sample)).collect())
+}
