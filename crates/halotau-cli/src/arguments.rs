@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use halotau_flow::memory;
 
 use crate::commands::{
-    analyze, check, completions, demo, export, figure, init, inspect, reduce, report, run, series,
-    simulate,
+    analyze, check, completions, convert, demo, export, figure, init, inspect, reduce, report, run,
+    series, simulate,
 };
 
 /// Relaxation time and structural order of a glass from time series of 4D-STEM scans.
@@ -27,6 +27,7 @@ Examples:
 pub(crate) enum Command {
     Demo(demo::Demo),
     Inspect(inspect::Inspect),
+    Convert(convert::Convert),
     Init(init::Init),
     Check(check::Check),
     Run(run::Run),

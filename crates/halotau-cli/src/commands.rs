@@ -8,6 +8,7 @@ use crate::session::Session;
 pub(crate) mod analyze;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod figure;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<()> {
     match command {
         Command::Demo(demo) => demo.run(session),
         Command::Inspect(inspect) => inspect.run(session),
+        Command::Convert(convert) => convert.run(session),
         Command::Init(init) => init.run(session),
         Command::Check(check) => check.run(session),
         Command::Run(run) => run.run(session),

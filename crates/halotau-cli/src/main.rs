@@ -14,6 +14,7 @@ use crate::session::Session;
 
 mod arguments;
 mod commands;
+mod layout;
 mod problem;
 mod progress;
 mod session;

@@ -6,8 +6,11 @@ use std::fmt;
 use std::path::Path;
 
 use halotau::axes::{TimeAxis, TimeBasis, wavelength_nm};
-use halotau::series::{Access, ChunkShape, SampleType, SeriesHeader, SeriesShape, Stated, Warning};
+use halotau::series::{
+    Access, ChunkShape, FrameCount, SampleType, SeriesHeader, SeriesShape, Stated, Warning,
+};
 use halotau_io::OpenRequest;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::Result;
@@ -33,6 +36,14 @@ pub struct Inspection {
     pub n_frames: usize,
     /// Patterns that the file does not hold.
     pub n_missing_frames: usize,
+    /// How many patterns there are according to each source that says so.
+    pub frame_counts: Vec<FrameCount>,
+    /// Where the shape of the scan came from, where not from the file's own axes.
+    pub scan_origin: Option<String>,
+    /// Start of the first pattern, in UTC.
+    pub start: Option<String>,
+    /// Measured start of each scan, s from the first.
+    pub times_s: Option<Vec<f64>>,
     /// Distance of neighboring positions, nm.
     pub step_nm: Option<Stated>,
     /// Spatial frequency (1/d, no 2π) a pattern pixel, 1/nm.
@@ -143,6 +154,10 @@ impl Inspection {
                 .iter()
                 .map(|run| run.n_times * run.n_frames)
                 .sum(),
+            frame_counts: header.frame_counts.clone(),
+            scan_origin: header.scan_origin.clone(),
+            start: header.start_unix_ns.and_then(utc),
+            times_s: header.times_s.clone(),
             step_nm: header.step_nm.clone(),
             q_step_per_nm: header.q_step_per_nm.clone(),
             q_edge_per_nm: header
@@ -184,6 +199,14 @@ impl Beam {
                 .map(|(current, dwell)| 1e-15 * current * dwell / ELEMENTARY_CHARGE),
         }
     }
+}
+
+/// A moment as people write it, to the microsecond: no clock of a camera is better.
+fn utc(unix_ns: i64) -> Option<String> {
+    // Before 1980 there were no such cameras: then it is a time since some other start.
+    const EARLIEST_NS: i64 = 315_532_800_000_000_000;
+    let stamp = Timestamp::from_nanosecond(i128::from(unix_ns)).ok()?;
+    (unix_ns >= EARLIEST_NS).then(|| format!("{stamp:.6}"))
 }
 
 /// What makes sense but should be known before hours are spent.
@@ -233,12 +256,28 @@ impl fmt::Display for Inspection {
             self.path, self.format, self.sample_type
         )?;
         let mut line = |name: &str, text: String| writeln!(f, "  {name:<12} {text}");
-        line("axes", self.shape.to_string())?;
+        let origin = match &self.scan_origin {
+            Some(origin) => format!("   (scan: {origin})"),
+            None => String::new(),
+        };
+        line("axes", format!("{}{origin}", self.shape))?;
         let missing = match self.n_missing_frames {
             0 => String::new(),
             n => format!(", {n} missing"),
         };
-        line("patterns", format!("{}{missing}", self.n_frames))?;
+        let counts: Vec<String> = self
+            .frame_counts
+            .iter()
+            .map(|count| format!("{} by {}", count.n_frames, count.origin))
+            .collect();
+        let counts = match counts.as_slice() {
+            [] => String::new(),
+            counts => format!("   ({})", counts.join(", ")),
+        };
+        line("patterns", format!("{}{missing}{counts}", self.n_frames))?;
+        if let Some(start) = &self.start {
+            line("start", start.clone())?;
+        }
         if let Some(step) = &self.step_nm {
             let (rows, cols) = (self.shape.n_rows as f64, self.shape.n_cols as f64);
             line(

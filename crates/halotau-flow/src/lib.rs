@@ -10,6 +10,7 @@
 
 pub mod analyze;
 pub mod context;
+pub mod convert;
 pub mod demo;
 pub mod draw;
 pub mod error;
@@ -30,4 +31,5 @@ pub mod study;
 
 pub use context::{Context, Event, Unit};
 pub use error::{Error, Result};
+pub use halotau::recipe;
 pub use halotau_io::{OpenRequest, SeriesFormat};

@@ -1,9 +1,9 @@
 //! Which frame of a file is which time and scan position?
 //!
-//! A file holds frames in an order, along one to three leading axes: a stack, a scan, or a series of scans.
+//! A file holds frames in an order, along up to three leading axes: a frame, a stack, a scan, or a series of scans.
 //! Frame `n` in that order is time `n / positions`, scan row `n % positions / columns`, scan column the rest.
 
-use halotau::series::SeriesShape;
+use halotau::series::{SeriesHeader, SeriesShape, Warning};
 
 use crate::error::{Error, Result, ScanShape, ShapeMismatch};
 
@@ -13,8 +13,8 @@ const MOST_FRAMES_FACTORED: u64 = 10_000_000_000;
 /// Finds the shape of a series from that of a dataset and the shape that a person gave.
 ///
 /// Five axes are taken as they are; four are one scan, or several where a shape says so; three are a stack
-/// of frames, for which a shape must be given. One entry of the shape may be 0, "find out"; so may the
-/// pattern's where the file knows them.
+/// of frames, one row of positions unless a shape says which scan they are (see [`note_unknown_scan`]); two are one frame.
+/// One entry of the shape may be 0, "find out"; so may the pattern's where the file knows them.
 ///
 /// # Errors
 ///
@@ -37,9 +37,9 @@ pub(crate) fn arrange(what: &str, dims: &[u64], wanted: Option<[usize; 5]>) -> R
             }),
         })
     };
-    if !(3..=5).contains(&dims.len()) {
+    if !(2..=5).contains(&dims.len()) {
         return fail(
-            "a series has 5 axes (time, scan row, scan column, pattern row, pattern column), a scan 4, a stack of frames 3",
+            "a series has 5 axes (time, scan row, scan column, pattern row, pattern column), a scan 4, a stack of frames 3, a frame 2",
             false,
         );
     }
@@ -70,13 +70,9 @@ pub(crate) fn arrange(what: &str, dims: &[u64], wanted: Option<[usize; 5]>) -> R
         [rows, cols] if fits(scan[0], 1) && fits(scan[1], rows) && fits(scan[2], cols) => {
             [1, rows, cols]
         }
+        [n_frames] if wanted.is_none() => [1, 1, n_frames],
+        [] if wanted.is_none() => [1, 1, 1],
         _ => {
-            if wanted.is_none() {
-                return fail(
-                    "a stack of frames does not say which scan it is; give data.shape = [times, scan rows, scan columns, 0, 0]",
-                    true,
-                );
-            }
             let Some(solved) = solve(n_frames, scan) else {
                 return fail("the frames do not fill the shape", true);
             };
@@ -113,6 +109,37 @@ pub(crate) fn arrange(what: &str, dims: &[u64], wanted: Option<[usize; 5]>) -> R
         }
         _ => fail("an axis is longer than this computer can count", false),
     }
+}
+
+/// Notes that nothing says which scan a stack of frames is, where that is so.
+pub(crate) fn note_unknown_scan(
+    header: &mut SeriesHeader,
+    dims: &[u64],
+    wanted: Option<[usize; 5]>,
+) {
+    if let (&[n_frames, _, _], None) = (dims, wanted)
+        && n_frames > 1
+    {
+        header.scan_origin = Some(NOT_STATED.to_owned());
+        header
+            .warnings
+            .push(Warning::new("W105", not_stated(n_frames)));
+    }
+}
+
+/// Origin of a scan that nothing states.
+pub(crate) const NOT_STATED: &str = "not stated, frames read as one row";
+
+/// The text of the warning that the shape of a scan is not known.
+pub(crate) fn not_stated(n_frames: u64) -> String {
+    let shapes: Vec<String> = nearest_shapes(n_frames, [0; 3])
+        .iter()
+        .map(|s| format!("{} x {} x {}", s.n_times, s.n_rows, s.n_cols))
+        .collect();
+    format!(
+        "The shape of the scan is not stated, so the {n_frames} frames are read as one row of positions; give data.shape (--shape) as times, scan rows, scan columns, 0, 0. These would fit (time x row x col): {}.",
+        shapes.join(", ")
+    )
 }
 
 /// Fills in the one length that is 0 so that the product is the number of frames.
@@ -209,7 +236,7 @@ mod tests {
     #[test]
     fn the_axes_of_a_file_become_those_of_a_series() {
         type Case = (&'static [u64], Option<[usize; 5]>, Option<[usize; 5]>);
-        let cases: [Case; 14] = [
+        let cases: [Case; 16] = [
             (&[7, 2, 3, 4, 5], None, Some([7, 2, 3, 4, 5])),
             (
                 &[7, 2, 3, 4, 5],
@@ -225,8 +252,10 @@ mod tests {
             (&[42, 4, 5], Some([0, 2, 3, 4, 5]), Some([7, 2, 3, 4, 5])),
             (&[42, 4, 5], Some([7, 2, 3, 5, 4]), None),
             (&[41, 4, 5], Some([0, 2, 3, 4, 5]), None),
-            (&[42, 4, 5], None, None),
-            (&[4, 5], None, None),
+            (&[42, 4, 5], None, Some([1, 1, 42, 4, 5])),
+            (&[4, 5], None, Some([1, 1, 1, 4, 5])),
+            (&[4, 5], Some([1, 1, 1, 4, 5]), Some([1, 1, 1, 4, 5])),
+            (&[5], None, None),
             (&[0, 2, 3, 4, 5], None, None),
         ];
         for (dims, wanted, expected) in cases {

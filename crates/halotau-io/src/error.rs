@@ -24,7 +24,7 @@ pub enum Error {
     },
     /// The container is none that this program reads.
     #[error(
-        "{} is no container that is read here ({found}); give the layout of a raw binary file as data.raw, or convert to .npy, HDF5 or Zarr",
+        "{} is of no format that is read here ({found}); give the layout of a raw binary file as data.raw, or let scripts/convert_any.py, which reads with RosettaSciIO, write a Zarr store (docs/formats.md)",
         .path.display()
     )]
     UnknownContainer {

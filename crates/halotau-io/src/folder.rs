@@ -12,12 +12,13 @@ use halotau::series::{FrameBlock, FrameCount, FrameRun, SeriesHeader, SeriesShap
 use halotau::source::FrameSource;
 use rayon::prelude::*;
 
+use crate::arrangement::NOT_STATED;
 use crate::error::{Error, Result, ShapeMismatch};
 use crate::formats::Format;
 use crate::open::{BoxedSource, Container, OpenRequest, container, open_container};
 use crate::sample_bytes::prepare;
 use crate::stream::FrameStream;
-use crate::stream::arranged::{ArrangedSource, NOT_STATED};
+use crate::stream::arranged::ArrangedSource;
 use crate::stream::concat::ConcatStream;
 
 /// Files that are kept open. Systems commonly allow a process 1024; the others are opened when read.

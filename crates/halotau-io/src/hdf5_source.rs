@@ -12,7 +12,7 @@ use halotau::source::FrameSource;
 use rust_hdf5::format::messages::filter::reverse_filters_masked_into;
 use rust_hdf5::{ByteOrder, DatatypeMessage, FilterPipeline, H5Dataset, H5File, StorageLayout};
 
-use crate::arrangement::arrange;
+use crate::arrangement::{arrange, note_unknown_scan};
 use crate::candidates::{Candidate, choose};
 use crate::chunked::{ChunkGrid, Decoded, Span, read_chunked};
 use crate::error::{Error, Result};
@@ -110,6 +110,7 @@ pub(crate) fn open_hdf5(
         shape,
         sample.sample_type,
     );
+    note_unknown_scan(&mut header, &chosen.dims, wanted);
     let storage = Storage::of(&dataset, chosen, &shape, sample).map_err(bad)?;
     if let Some(chunk) = storage.chunk() {
         let grid = ChunkGrid {

@@ -39,4 +39,4 @@ pub use error::{Error, Result};
 pub use formats::names as format_names;
 pub use npy::read_pattern;
 pub use open::{BoxedSource, OpenRequest, open};
-pub use series_writer::{SeriesFormat, SeriesWriter};
+pub use series_writer::{SeriesBlock, SeriesFormat, SeriesWriter};

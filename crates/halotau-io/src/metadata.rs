@@ -9,6 +9,9 @@ use halotau::series::{SeriesHeader, Stated, Warning};
 /// Code of the warning about an attribute that makes no sense.
 const SENSELESS_ATTRIBUTE: &str = "W101";
 
+/// Attribute of our own series in which frames are listed that the recording did not have.
+pub(crate) const MISSING: &str = "missing_frames";
+
 /// One attribute, or a small dataset beside the frames.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Attribute {

@@ -14,7 +14,7 @@ use halotau::recipe::RawLayout;
 use halotau::series::{Sample, SampleType};
 use halotau::with_samples;
 
-use crate::arrangement::arrange;
+use crate::arrangement::{arrange, note_unknown_scan};
 use crate::error::{Error, Result, SizeMismatch};
 use crate::positioned::PositionedFile;
 use crate::raw::LinearSource;
@@ -65,7 +65,9 @@ pub(crate) fn open_npy(path: &Path, wanted: Option<[usize; 5]>) -> Result<Linear
         frame_footer_bytes: 0,
         scan_header_bytes: 0,
     };
-    LinearSource::new(file, "NumPy", shape, layout)
+    let mut source = LinearSource::new(file, "NumPy", shape, layout)?;
+    note_unknown_scan(source.header_mut(), &npy.dims, wanted);
+    Ok(source)
 }
 
 /// Reads a detector-sized pattern from a NumPy file, as numbers: a mask (nonzero is valid), a dark or a gain pattern.

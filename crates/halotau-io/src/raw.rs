@@ -69,6 +69,11 @@ impl LinearSource {
         })
     }
 
+    /// What is known, to note what the file does not say.
+    pub(crate) fn header_mut(&mut self) -> &mut SeriesHeader {
+        &mut self.header
+    }
+
     fn read_frames(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
         prepare(block, run, &self.header)?;
         let frame_len = self.header.shape.frame_len();

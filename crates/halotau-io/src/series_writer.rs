@@ -1,7 +1,8 @@
 //! How does a series larger than memory get into a file?
 //!
-//! It is written in bands of scan rows over all times, in any order. Everything goes to a name that ends
-//! in `.partial` and gets its own name when it is complete, so that no reader meets half a series.
+//! It is written in blocks, in any order: rows over all times where it is simulated so, some times of a row where it comes from
+//! another file. Everything goes to a name that ends in `.partial` and gets its own name when it is complete, so that no reader
+//! meets half a series.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ impl SeriesWriter {
             partial,
             header: header.clone(),
             target,
-            written: vec![false; header.shape.n_rows],
+            written: vec![false; n_chunks(header)],
             finished: false,
         })
     }
@@ -111,41 +112,100 @@ impl SeriesWriter {
         samples: &Samples,
     ) -> Result<()> {
         let shape = self.header.shape;
-        let row_len = shape.n_cols * shape.frame_len();
-        let fits = first_row
-            .checked_add(n_rows)
-            .is_some_and(|end| end <= shape.n_rows)
-            && samples.sample_type() == self.header.sample_type
-            && samples.len() == shape.n_times * n_rows * row_len;
-        if !fits {
-            return Err(Error::Value {
-                what: format!("rows {first_row}.. of {}", self.path.display()),
-                expected: format!("{n_rows} rows of {} of {shape}", self.header.sample_type),
-                found: format!("{} {} samples", samples.len(), samples.sample_type()),
-            });
-        }
-        match &self.target {
-            Target::Zarr(array) => {
-                let store = |band| self.store_chunk(array, first_row, n_rows, samples, band);
-                zarr_chunks(&self.header, n_rows)
-                    .into_par_iter()
-                    .try_for_each(store)?;
-            }
-            Target::Linear { file, data_start } => {
-                let sample_bytes = self.header.sample_type.n_bytes();
-                let scan_bytes = (shape.n_rows * row_len * sample_bytes) as u64;
-                for time in 0..shape.n_times {
-                    let start = time * n_rows * row_len;
-                    let bytes = little_endian(samples, start..start + n_rows * row_len);
-                    let offset = data_start
-                        + time as u64 * scan_bytes
-                        + (first_row * row_len * sample_bytes) as u64;
-                    write_all_at(file, &bytes, offset)
-                        .map_err(|e| Error::io(&self.partial, "write", e))?;
+        let block = SeriesBlock {
+            first_time: 0,
+            n_times: shape.n_times,
+            first_row,
+            n_rows,
+            first_col: 0,
+            n_cols: shape.n_cols,
+        };
+        self.write(&block, samples)
+    }
+
+    /// Blocks of at most so many bytes, or of the smallest size that can be written, that together are the series.
+    ///
+    /// Each is part of one scan row, so that its frames of one time follow each other.
+    pub fn blocks(&self, most_bytes: u64) -> Vec<SeriesBlock> {
+        let shape = self.header.shape;
+        let (chunk_times, chunk_cols) = chunk_lens(&self.header);
+        let frame_bytes = shape.frame_len() * self.header.sample_type.n_bytes();
+        let chunk_bytes = (chunk_times * chunk_cols * frame_bytes).max(1) as u64;
+        let cols_at_once = chunk_cols
+            * usize::try_from(most_bytes / chunk_bytes)
+                .unwrap_or(1)
+                .max(1);
+        let mut blocks = Vec::new();
+        for first_time in (0..shape.n_times).step_by(chunk_times) {
+            for first_row in 0..shape.n_rows {
+                for first_col in (0..shape.n_cols).step_by(cols_at_once) {
+                    blocks.push(SeriesBlock {
+                        first_time,
+                        n_times: chunk_times.min(shape.n_times - first_time),
+                        first_row,
+                        n_rows: 1,
+                        first_col,
+                        n_cols: cols_at_once.min(shape.n_cols - first_col),
+                    });
                 }
             }
         }
-        self.written[first_row..first_row + n_rows].fill(true);
+        blocks
+    }
+
+    /// Writes a block: samples `[time, row, col, pattern row, pattern col]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] where the samples are not those of the block, or it does not begin and end where stored chunks do (see
+    /// [`SeriesWriter::blocks`]), [`Error::Io`] where writing fails.
+    pub fn write(&mut self, block: &SeriesBlock, samples: &Samples) -> Result<()> {
+        let shape = self.header.shape;
+        let frame_len = shape.frame_len();
+        let (chunk_times, chunk_cols) = chunk_lens(&self.header);
+        let aligned = |first: usize, n: usize, chunk: usize, len: usize| {
+            let end = first.checked_add(n);
+            first.is_multiple_of(chunk)
+                && end.is_some_and(|end| end == len || (end < len && end.is_multiple_of(chunk)))
+        };
+        let fits = aligned(block.first_row, block.n_rows, 1, shape.n_rows)
+            && aligned(block.first_time, block.n_times, chunk_times, shape.n_times)
+            && aligned(block.first_col, block.n_cols, chunk_cols, shape.n_cols)
+            && samples.sample_type() == self.header.sample_type
+            && samples.len() == block.n_times * block.n_rows * block.n_cols * frame_len;
+        if !fits {
+            return Err(Error::Value {
+                what: format!("{block:?} of {}", self.path.display()),
+                expected: format!("{} of {shape}, whole chunks", self.header.sample_type),
+                found: format!("{} {} samples", samples.len(), samples.sample_type()),
+            });
+        }
+        let chunks = block.chunks(chunk_times, chunk_cols);
+        match &self.target {
+            Target::Zarr(array) => chunks
+                .par_iter()
+                .try_for_each(|chunk| self.store_chunk(array, block, samples, chunk))?,
+            Target::Linear { file, data_start } => {
+                let sample_bytes = self.header.sample_type.n_bytes();
+                for time in 0..block.n_times {
+                    for row in 0..block.n_rows {
+                        let start = (time * block.n_rows + row) * block.n_cols * frame_len;
+                        let bytes = little_endian(samples, start..start + block.n_cols * frame_len);
+                        let frame =
+                            ((block.first_time + time) * shape.n_rows + block.first_row + row)
+                                * shape.n_cols
+                                + block.first_col;
+                        let offset = data_start + (frame * frame_len * sample_bytes) as u64;
+                        write_all_at(file, &bytes, offset)
+                            .map_err(|e| Error::io(&self.partial, "write", e))?;
+                    }
+                }
+            }
+        }
+        let n_col_chunks = shape.n_cols.div_ceil(chunk_cols);
+        for [time_chunk, row, col_chunk] in chunks {
+            self.written[(time_chunk * shape.n_rows + row) * n_col_chunks + col_chunk] = true;
+        }
         Ok(())
     }
 
@@ -155,10 +215,13 @@ impl SeriesWriter {
     ///
     /// [`Error::Value`] where rows were never written, [`Error::Io`] where the system refuses.
     pub fn finish(mut self) -> Result<()> {
-        if let Some(row) = self.written.iter().position(|&written| !written) {
+        if let Some(chunk) = self.written.iter().position(|&written| !written) {
+            let shape = self.header.shape;
+            let n_col_chunks = shape.n_cols.div_ceil(chunk_lens(&self.header).1);
+            let row = chunk / n_col_chunks % shape.n_rows;
             return Err(Error::Value {
                 what: self.path.display().to_string(),
-                expected: format!("all {} scan rows", self.written.len()),
+                expected: format!("all {} scan rows", shape.n_rows),
                 found: format!("no samples for row {row}"),
             });
         }
@@ -172,25 +235,25 @@ impl SeriesWriter {
         Ok(())
     }
 
+    /// Stores the chunk `[time, row, col]` of the series from a block that holds all of it.
     fn store_chunk(
         &self,
         array: &Array<FilesystemStore>,
-        first_row: usize,
-        n_rows: usize,
+        block: &SeriesBlock,
         samples: &Samples,
-        band: Band,
+        &[time_chunk, row, col_chunk]: &[usize; 3],
     ) -> Result<()> {
-        let shape = self.header.shape;
-        let frame_len = shape.frame_len();
+        let frame_len = self.header.shape.frame_len();
         let sample_bytes = self.header.sample_type.n_bytes();
         let (chunk_times, chunk_cols) = chunk_lens(&self.header);
-        let first_time = band.time_chunk * chunk_times;
-        let first_col = band.col_chunk * chunk_cols;
-        let n_cols = chunk_cols.min(shape.n_cols - first_col);
-        // Blocks at the end are stored whole, filled up with zeros.
+        let first_time = time_chunk * chunk_times - block.first_time;
+        let first_col = col_chunk * chunk_cols - block.first_col;
+        let n_cols = chunk_cols.min(block.n_cols - first_col);
+        // Chunks at the end are stored whole, filled up with zeros.
         let mut bytes = Vec::with_capacity(chunk_times * chunk_cols * frame_len * sample_bytes);
-        for time in first_time..(first_time + chunk_times).min(shape.n_times) {
-            let start = ((time * n_rows + band.row) * shape.n_cols + first_col) * frame_len;
+        for time in first_time..(first_time + chunk_times).min(block.n_times) {
+            let row = time * block.n_rows + row - block.first_row;
+            let start = (row * block.n_cols + first_col) * frame_len;
             bytes.extend(little_endian(samples, start..start + n_cols * frame_len));
             let filled = (time - first_time + 1) * chunk_cols * frame_len * sample_bytes;
             bytes.resize(filled, 0);
@@ -201,14 +264,8 @@ impl SeriesWriter {
                 .chunks_exact_mut(sample_bytes)
                 .for_each(<[u8]>::reverse);
         }
-        let index = [
-            band.time_chunk as u64,
-            (first_row + band.row) as u64,
-            band.col_chunk as u64,
-            0,
-            0,
-        ];
-        // A block without counts is written too: a missing one means a broken copy.
+        let index = [time_chunk as u64, row as u64, col_chunk as u64, 0, 0];
+        // A chunk without counts is written too: a missing one means a broken copy.
         let mut options = CodecOptions::default();
         options.set_store_empty_chunks(true);
         array
@@ -234,12 +291,31 @@ impl std::fmt::Debug for SeriesWriter {
     }
 }
 
-/// One block of a written band.
-#[derive(Debug, Clone, Copy)]
-struct Band {
-    time_chunk: usize,
-    row: usize,
-    col_chunk: usize,
+/// Part of a series: some times of some scan rows, or of some of their columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is the index that it names")]
+pub struct SeriesBlock {
+    pub first_time: usize,
+    pub n_times: usize,
+    pub first_row: usize,
+    pub n_rows: usize,
+    pub first_col: usize,
+    pub n_cols: usize,
+}
+
+impl SeriesBlock {
+    /// Chunks `[time, row, col]` that the block holds, of one row each.
+    fn chunks(&self, chunk_times: usize, chunk_cols: usize) -> Vec<[usize; 3]> {
+        let mut chunks = Vec::new();
+        for time in (self.first_time..self.first_time + self.n_times).step_by(chunk_times) {
+            for row in self.first_row..self.first_row + self.n_rows {
+                for col in (self.first_col..self.first_col + self.n_cols).step_by(chunk_cols) {
+                    chunks.push([time / chunk_times, row, col / chunk_cols]);
+                }
+            }
+        }
+        chunks
+    }
 }
 
 fn chunk_lens(header: &SeriesHeader) -> (usize, usize) {
@@ -250,21 +326,10 @@ fn chunk_lens(header: &SeriesHeader) -> (usize, usize) {
     )
 }
 
-fn zarr_chunks(header: &SeriesHeader, n_rows: usize) -> Vec<Band> {
+fn n_chunks(header: &SeriesHeader) -> usize {
     let (chunk_times, chunk_cols) = chunk_lens(header);
-    let mut bands = Vec::new();
-    for row in 0..n_rows {
-        for time_chunk in 0..header.shape.n_times.div_ceil(chunk_times) {
-            for col_chunk in 0..header.shape.n_cols.div_ceil(chunk_cols) {
-                bands.push(Band {
-                    time_chunk,
-                    row,
-                    col_chunk,
-                });
-            }
-        }
-    }
-    bands
+    let shape = header.shape;
+    shape.n_times.div_ceil(chunk_times) * shape.n_rows * shape.n_cols.div_ceil(chunk_cols)
 }
 
 fn create_zarr(partial: &Path, header: &SeriesHeader) -> Result<Target> {
@@ -330,6 +395,12 @@ fn attributes(header: &SeriesHeader) -> Value {
         .collect();
     if let Some(times) = &header.times_s {
         attributes.insert("times_s".to_owned(), json!(times));
+    }
+    if let Some(start) = header.start_unix_ns {
+        attributes.insert("start_unix_ns".to_owned(), json!(start));
+    }
+    if !header.missing.is_empty() {
+        attributes.insert(crate::metadata::MISSING.to_owned(), json!(header.missing));
     }
     Value::Object(attributes)
 }

@@ -7,16 +7,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use halotau::series::{FrameBlock, FrameRun, SampleType, SeriesHeader};
+use halotau::series::{FrameBlock, FrameRun, SampleType, SeriesHeader, SeriesShape};
 use halotau::source::FrameSource;
 use zarrs::array::{Array, ArrayBytes, ArrayShardedExt, ArraySubset};
 use zarrs::filesystem::FilesystemStore;
 
-use crate::arrangement::arrange;
+use crate::arrangement::{arrange, note_unknown_scan};
 use crate::candidates::{Candidate, choose};
 use crate::chunked::{ChunkGrid, Decoded, Span, read_chunked};
 use crate::error::{Error, Result, io_error_inside};
-use crate::metadata::{Attribute, AttributeValue, AxisNote, describe, names_times};
+use crate::metadata::{Attribute, AttributeValue, AxisNote, MISSING, describe, names_times};
 use crate::sample_bytes::prepare;
 use crate::zarr_tree::{Node, find_arrays, read_node};
 
@@ -92,6 +92,16 @@ pub(crate) fn open_zarr(
     let format = format!("Zarr v{}", node.version());
     let mut header = SeriesHeader::new(crate::open::display_name(path), format, shape, sample_type);
     header.chunk = decoded_at_once.chunk_shape(&shape);
+    note_unknown_scan(&mut header, array.shape(), wanted);
+    header.missing = recorded_missing(array.attributes(), &shape).map_err(|()| {
+        bad(format!(
+            "the attribute {MISSING} lists frames that are not there"
+        ))
+    })?;
+    header.start_unix_ns = array
+        .attributes()
+        .get("start_unix_ns")
+        .and_then(serde_json::Value::as_i64);
     let mut attributes = node.attributes(&format!("array {name}"));
     if let Some(group) = folder.parent().filter(|_| folder != path) {
         if let Ok(Some(group_node)) = read_node(group) {
@@ -109,6 +119,19 @@ pub(crate) fn open_zarr(
         array,
         grid,
     })
+}
+
+/// The frames that `halotau convert` has noted as missing.
+fn recorded_missing(
+    attributes: &serde_json::Map<String, serde_json::Value>,
+    shape: &SeriesShape,
+) -> std::result::Result<Vec<FrameRun>, ()> {
+    let Some(noted) = attributes.get(MISSING) else {
+        return Ok(Vec::new());
+    };
+    let runs: Vec<FrameRun> = serde_json::from_value(noted.clone()).map_err(|_| ())?;
+    let inside = runs.iter().all(|run| run.check(shape).is_ok());
+    inside.then_some(runs).ok_or(())
 }
 
 /// The folder of the array that a person meant.

@@ -3,21 +3,23 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use halotau_flow::Result;
 use halotau_flow::inspect::inspect;
-use halotau_flow::{OpenRequest, Result};
 
+use crate::layout::Layout;
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
   halotau inspect 633K.h5
+  halotau inspect scan_001.mib --flyback-cols 1
   halotau inspect scans/ --shape 106,60,120,0,0 --json | jq .shape";
 
 /// Say what is in a file: axes, units, size, and what does not fit together
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Inspect {
-    /// Files, Zarr folders, or folders of one-scan files
+    /// Files of any detector, Zarr folders, or folders of one-scan files
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -25,36 +27,6 @@ pub(crate) struct Inspect {
     /// Probe current in pA, for the dose
     #[arg(long, value_name = "PA")]
     probe_current_pa: Option<f64>,
-}
-
-/// What files may not say themselves.
-#[derive(Debug, Args)]
-pub(crate) struct Layout {
-    /// Path of the dataset inside an HDF5 file or Zarr group
-    #[arg(long, value_name = "NAME")]
-    dataset: Option<String>,
-    /// Time, scan rows, scan columns, pattern rows, pattern columns; one may be 0 for "find out"
-    #[arg(long, value_name = "T,R,C,R,C", value_parser = shape)]
-    shape: Option<[usize; 5]>,
-}
-
-fn shape(text: &str) -> Result<[usize; 5], String> {
-    let lengths = text.split(',').map(|length| length.trim().parse().ok());
-    let lengths: Option<Vec<usize>> = lengths.collect();
-    lengths
-        .and_then(|lengths| lengths.try_into().ok())
-        .ok_or_else(|| "write five whole numbers, such as 106,60,120,264,264".to_owned())
-}
-
-impl Layout {
-    /// The request to open a path with this layout.
-    pub(crate) fn request(&self, path: &std::path::Path) -> OpenRequest {
-        OpenRequest {
-            dataset: self.dataset.clone(),
-            shape: self.shape,
-            ..OpenRequest::new(path)
-        }
-    }
 }
 
 impl Inspect {

@@ -18,7 +18,7 @@ use halotau::with_samples;
 
 use super::gaps::{Stretch, stretches};
 use super::{FrameStream, ScanStatement, scan_shape};
-use crate::arrangement::nearest_shapes;
+use crate::arrangement::{NOT_STATED, nearest_shapes, not_stated};
 use crate::error::{Error, Result, ShapeMismatch};
 use crate::sample_bytes::prepare;
 
@@ -502,21 +502,6 @@ fn state(
             .push(Warning::new("W105", not_stated(n_acquired)));
     }
     Ok(ScanStatement::new(1, n_cols, NOT_STATED))
-}
-
-/// Origin of a scan that nothing states.
-pub(crate) const NOT_STATED: &str = "not stated, frames read as one row";
-
-/// The text of the warning that the shape of a scan is not known.
-pub(crate) fn not_stated(n_frames: u64) -> String {
-    let shapes: Vec<String> = nearest_shapes(n_frames, [0; 3])
-        .iter()
-        .map(|s| format!("{} x {} x {}", s.n_times, s.n_rows, s.n_cols))
-        .collect();
-    format!(
-        "The shape of the scan is not stated, so the {n_frames} frames are read as one row of positions; give data.shape (--shape) as times, scan rows, scan columns, 0, 0. These would fit (time x row x col): {}.",
-        shapes.join(", ")
-    )
 }
 
 /// The scan that a person gave, where rows or columns may be 0 for "find out".
