@@ -8,7 +8,7 @@ use halotau_flow::init::{self, FirstRecipe};
 use halotau_flow::{OpenRequest, Result};
 use serde_json::json;
 
-use super::inspect::Layout;
+use crate::layout::Layout;
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
