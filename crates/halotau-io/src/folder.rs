@@ -98,7 +98,7 @@ impl Entries {
         };
         let mut known = HashSet::new();
         for path in paths {
-            match container(&path, request.raw.is_some()) {
+            match container(&path, request.raw.is_some(), false) {
                 Ok((Container::Folder, path)) => entries.folders.push(path),
                 // Parts and sidecars of an acquisition give its main file.
                 Ok((container, main)) => {
@@ -118,7 +118,7 @@ impl Entries {
 pub(crate) fn open_files(paths: &[PathBuf], request: &OpenRequest) -> Result<BoxedSource> {
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        let (container, main) = container(path, request.raw.is_some())?;
+        let (container, main) = container(path, request.raw.is_some(), true)?;
         files.push((main, container));
     }
     let name = paths
@@ -483,7 +483,7 @@ fn check_same(
 }
 
 /// Compares names so that numbers in them count as numbers.
-fn natural_order(a: &str, b: &str) -> Ordering {
+pub(crate) fn natural_order(a: &str, b: &str) -> Ordering {
     let (mut a_rest, mut b_rest) = (a, b);
     loop {
         let (a_head, a_tail) = next_part(a_rest);

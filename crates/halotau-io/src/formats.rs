@@ -4,6 +4,9 @@
 //! opens that as a [`FrameStream`]. To add one, see "Add a reader" in `CONTRIBUTING.md`.
 
 mod blo;
+mod dm;
+mod mrc;
+mod seq;
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +28,8 @@ pub(crate) struct Format {
 }
 
 /// Formats in the order in which they are tried: those with a signature first, those that are known by a sidecar last.
-const FORMATS: &[Format] = &[blo::FORMAT];
+/// StreamPix comes before MRC, because its references are files of the latter.
+const FORMATS: &[Format] = &[blo::FORMAT, seq::FORMAT, mrc::FORMAT, dm::FORMAT];
 
 /// Bytes at the start of a file that recognition may look at.
 const PROBE_BYTES: usize = 4096;
@@ -37,15 +41,21 @@ pub(crate) struct Probe<'a> {
     pub(crate) start: &'a [u8],
     /// Length of the file.
     pub(crate) len: u64,
+    /// Whether a person named this very file, rather than its folder: some sidecars can be looked at by themselves.
+    pub(crate) named: bool,
 }
 
 /// The format of a file, and the main file of its acquisition.
-pub(crate) fn recognize(file: &PositionedFile) -> Result<Option<(&'static Format, PathBuf)>> {
+pub(crate) fn recognize(
+    file: &PositionedFile,
+    named: bool,
+) -> Result<Option<(&'static Format, PathBuf)>> {
     let start = file.start(PROBE_BYTES)?;
     let probe = Probe {
         path: file.path(),
         start: &start,
         len: file.len(),
+        named,
     };
     Ok(FORMATS
         .iter()

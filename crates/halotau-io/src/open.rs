@@ -80,7 +80,7 @@ pub fn open(request: &OpenRequest) -> Result<BoxedSource> {
     if !request.files.is_empty() {
         return folder::open_files(&request.files, request);
     }
-    match container(&request.path, request.raw.is_some())? {
+    match container(&request.path, request.raw.is_some(), true)? {
         (Container::Folder, _) => folder::open_folder(request),
         (container, main) => open_container(&main, container, request),
     }
@@ -136,12 +136,13 @@ pub(crate) fn open_container(
     )?))
 }
 
-/// Looks at a path to tell its format, and which is the main file of the acquisition that it belongs to.
+/// Looks at a path to tell its format, and which is the main file of the acquisition that it belongs to. `named` says that a
+/// person named the path, rather than its folder.
 ///
 /// # Errors
 ///
 /// [`Error::UnknownContainer`] where it is none.
-pub(crate) fn container(path: &Path, is_raw: bool) -> Result<(Container, PathBuf)> {
+pub(crate) fn container(path: &Path, is_raw: bool, named: bool) -> Result<(Container, PathBuf)> {
     let of = |container| Ok((container, path.to_owned()));
     let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, "open", e))?;
     if metadata.is_dir() {
@@ -168,7 +169,7 @@ pub(crate) fn container(path: &Path, is_raw: bool) -> Result<(Container, PathBuf
     if crate::hdf5_source::signature_offset(&file)?.is_some() {
         return of(Container::Hdf5);
     }
-    if let Some((format, main)) = formats::recognize(&file)? {
+    if let Some((format, main)) = formats::recognize(&file, named)? {
         return Ok((Container::Detector(format), main));
     }
     Err(Error::UnknownContainer {

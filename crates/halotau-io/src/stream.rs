@@ -6,10 +6,13 @@
 
 pub(crate) mod arranged;
 pub(crate) mod concat;
+pub(crate) mod corrected;
 mod gaps;
 mod of_source;
+pub(crate) mod reordered;
 mod scan_shape;
 pub(crate) mod strided;
+pub(crate) mod summed;
 
 use std::ops::Range;
 

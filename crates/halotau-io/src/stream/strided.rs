@@ -18,18 +18,31 @@ pub(crate) struct StridedFile {
     file: PositionedFile,
     start: u64,
     stride: u64,
+    /// Bytes of a record that hold something; the rest is padding, which the last record may lack.
+    used: u64,
     n_records: u64,
 }
 
 impl StridedFile {
     /// All whole records of a file from an offset on. `stride` is at least 1.
     pub(crate) fn new(file: PositionedFile, start: u64, stride: u64) -> Self {
+        Self::padded(file, start, stride, stride)
+    }
+
+    /// Records of which only the first bytes are used. `stride` and `used` are at least 1.
+    pub(crate) fn padded(file: PositionedFile, start: u64, stride: u64, used: u64) -> Self {
         let stride = stride.max(1);
-        let n_records = file.len().saturating_sub(start) / stride;
+        let used = used.clamp(1, stride);
+        let data = file.len().saturating_sub(start);
+        let n_records = match data.checked_sub(used) {
+            Some(after_first) => after_first / stride + 1,
+            None => 0,
+        };
         Self {
             file,
             start,
             stride,
+            used,
             n_records,
         }
     }
@@ -57,25 +70,27 @@ impl StridedFile {
         data.saturating_sub(self.n_records * self.stride)
     }
 
-    /// Hands the bytes of each record to a function, in order.
+    /// Hands the bytes of each record, without padding, to a function, in order.
     pub(crate) fn for_each(
         &self,
         records: Range<u64>,
         mut decode: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let per_piece = (PIECE_BYTES / self.stride).max(1);
-        // A record is no longer than its file, which exists, so its length is a number of bytes in memory.
-        let stride = self.stride as usize;
-        let most = per_piece.min(records.end.saturating_sub(records.start)) as usize;
-        let mut bytes = vec![0_u8; most * stride];
+        let most = per_piece.min(records.end.saturating_sub(records.start));
+        // No longer than the file, which exists, so that this is a number of bytes in memory.
+        let len = |n: u64| (n.saturating_sub(1) * self.stride + self.used) as usize;
+        let stride = self.stride.min(self.file.len()).max(1) as usize;
+        let used = self.used as usize;
+        let mut bytes = vec![0_u8; if most == 0 { 0 } else { len(most) }];
         let mut record = records.start;
         while record < records.end {
             let n = per_piece.min(records.end - record);
-            let piece = &mut bytes[..n as usize * stride];
+            let piece = &mut bytes[..len(n)];
             self.file
                 .read_exact_at(piece, self.start + record * self.stride)?;
-            for one in piece.chunks_exact(stride) {
-                decode(one)?;
+            for one in piece.chunks(stride) {
+                decode(&one[..used])?;
             }
             record += n;
         }

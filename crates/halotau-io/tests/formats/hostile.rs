@@ -81,7 +81,7 @@ pub(crate) fn attack(files: &[SpecimenFile], main: &str, request: impl Fn(&Path)
 }
 
 /// Opens and, where that works, reads; either may fail, but soon and with a message.
-fn survive(request: &OpenRequest, what: &str) {
+pub(crate) fn survive(request: &OpenRequest, what: &str) {
     let start = Instant::now();
     match open(request) {
         Err(error) => assert!(error.to_string().len() > 20, "{what}: {error}"),

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod blo;
+mod dm;
+mod dm_writer;
 mod hostile;
+mod mrc;
 mod reading;
 mod samples;
+mod seq;

@@ -32,7 +32,12 @@ pub(crate) fn check(file: &str, request: impl FnOnce(PathBuf) -> OpenRequest) {
     let Some(folder) = folder() else { return };
     let index = std::fs::read_to_string(folder.join("INDEX.md")).unwrap();
     let expected = expected(&index, file).unwrap();
-    let (source, samples) = read_all(&request(folder.join(file)));
+    check_values(file, &expected, &request(folder.join(file)));
+}
+
+/// Reads a request and compares it with values of the index.
+pub(crate) fn check_values(file: &str, expected: &Value, request: &OpenRequest) {
+    let (source, samples) = read_all(request);
     let shape = source.header().shape;
     let lens: Vec<u64> = expected["shape"]
         .as_array()
