@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use halotau::series::{SampleType, Samples};
+use halotau::series::{Sample, SampleType, Samples};
 use halotau::with_samples;
 
 use super::{FrameStream, StreamHeader};
@@ -64,7 +64,7 @@ impl FrameStream for CorrectedStream {
             let into = &mut corrected[at..at + stored.len()];
             with_samples!(&stored, stored => {
                 for (value, &sample) in into.iter_mut().zip(stored) {
-                    *value = f64::from(sample) as f32;
+                    *value = sample.to_f64() as f32;
                 }
             });
             for frame in into.chunks_exact_mut(frame_len) {

@@ -89,7 +89,7 @@ impl Group {
     pub(crate) fn count(&self, path: &str) -> Option<u64> {
         let number = self.number(path)?;
         // 2^53, beyond which floats are no longer counts.
-        let whole = number >= 0.0 && number < 9_007_199_254_740_992.0 && number.fract() == 0.0;
+        let whole = (0.0..9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0;
         whole.then_some(number as u64)
     }
 
