@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use halotau_flow::OpenRequest;
-use halotau_flow::recipe::{Corrections, FrameLayout, Orientation};
+use halotau_flow::recipe::{BinnedRows, Corrections, FrameLayout, Orientation};
 
 /// Which frames belong to which positions; the same as `data.shape`, `data.dataset` and `data.frames` of a recipe.
 #[derive(Debug, Args)]
@@ -42,6 +42,17 @@ pub(crate) struct Layout {
     /// Which counter (energy threshold) of the detector, from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     counter: usize,
+    /// Rows of a pattern that the camera summed to one
+    #[arg(long, value_enum, default_value_t = Rows::Repeat)]
+    binned_rows: Rows,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Rows {
+    /// Repeated, so that pixels are square
+    Repeat,
+    /// As they are stored, higher than wide
+    Keep,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,6 +119,10 @@ impl Layout {
                     References::Apply => Corrections::Apply,
                 }),
                 counter: self.counter,
+                binned_rows: match self.binned_rows {
+                    Rows::Repeat => BinnedRows::Repeat,
+                    Rows::Keep => BinnedRows::Keep,
+                },
             },
             ..OpenRequest::new(path)
         }

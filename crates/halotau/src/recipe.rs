@@ -16,7 +16,7 @@ use crate::relax::{Baseline, RelaxSettings, Stretch, Weights};
 
 mod frame_layout;
 
-pub use frame_layout::{Corrections, FrameLayout, Orientation};
+pub use frame_layout::{BinnedRows, Corrections, FrameLayout, Orientation};
 
 /// Version of the recipe's keys.
 pub const SCHEMA: u32 = 1;

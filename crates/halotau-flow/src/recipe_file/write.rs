@@ -168,7 +168,8 @@ mod tests {
     use halotau::calibrate::{Descan, Ellipse};
     use halotau::correlate::TwoTimeKept;
     use halotau::recipe::{
-        Corrections, DataBlock, FrameLayout, MaskShape, Orientation, Profile, RawLayout, Region,
+        BinnedRows, Corrections, DataBlock, FrameLayout, MaskShape, Orientation, Profile,
+        RawLayout, Region,
     };
     use halotau::relax::Stretch;
     use halotau::series::{Position, SampleType};
@@ -252,6 +253,7 @@ mod tests {
                     ..Orientation::default()
                 },
                 corrections: Some(Corrections::None),
+                binned_rows: BinnedRows::Keep,
                 ..FrameLayout::default()
             },
             period_s: Some(9.2),

@@ -35,6 +35,8 @@ pub struct FrameLayout {
     pub corrections: Option<Corrections>,
     /// Which of several counters (energy thresholds) of a detector is read, from 0.
     pub counter: usize,
+    /// What becomes of rows that the camera summed to one.
+    pub binned_rows: BinnedRows,
 }
 
 impl FrameLayout {
@@ -48,6 +50,7 @@ impl FrameLayout {
         let kept = Self {
             corrections: self.corrections,
             counter: self.counter,
+            binned_rows: self.binned_rows,
             ..Self::default()
         };
         *self != kept
@@ -109,4 +112,15 @@ pub enum Corrections {
     None,
     /// The references that lie beside the file are applied: (stored - dark) * gain.
     Apply,
+}
+
+/// What becomes of the rows of a pattern where the camera summed several of the detector to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BinnedRows {
+    /// Each is repeated as often as rows were summed, so that pixels are square; values are not divided.
+    #[default]
+    Repeat,
+    /// They stay as they are, higher than wide.
+    Keep,
 }
