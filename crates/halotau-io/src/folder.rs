@@ -19,7 +19,7 @@ use crate::open::{BoxedSource, Container, OpenRequest, container, open_container
 use crate::sample_bytes::prepare;
 use crate::stream::FrameStream;
 use crate::stream::arranged::ArrangedSource;
-use crate::stream::concat::ConcatStream;
+use crate::stream::concat::{ConcatStream, Order};
 
 /// Files that are kept open. Systems commonly allow a process 1024; the others are opened when read.
 const MOST_OPEN: usize = 256;
@@ -145,7 +145,16 @@ fn open_several(
     let Some(recordings) = recordings.filter(|recordings| !recordings.is_empty()) else {
         return Ok(Box::new(FilesSource::new(files, name, request, warning)?));
     };
-    let stream = ConcatStream::new(recordings, name.clone(), request, warning.clone())?;
+    let order = if request.files.is_empty() {
+        Order::Recorded
+    } else {
+        Order::Given
+    };
+    let stream = ConcatStream::new(recordings, name.clone(), request, order, warning.clone())?;
+    let files: Vec<(PathBuf, Container)> = stream
+        .files()
+        .map(|(path, format)| (path.to_owned(), Container::Detector(format)))
+        .collect();
     match one_scan_each(&files, &stream, request)? {
         Some(request) => Ok(Box::new(FilesSource::new(files, name, &request, warning)?)),
         None => Ok(Box::new(ArrangedSource::new(
@@ -178,6 +187,11 @@ fn one_scan_each(
         _ => 0,
     };
     if needed > longest {
+        return Ok(None);
+    }
+    // A program that begins a new file every so many frames goes on numbering, and does not care where a scan ends.
+    let whole_scans = needed > 0 && stream.frames_per_file().all(|n| n.is_multiple_of(needed));
+    if stream.continues() && !whole_scans {
         return Ok(None);
     }
     let mut one = request.clone();

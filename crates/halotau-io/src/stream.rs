@@ -7,6 +7,7 @@
 pub(crate) mod arranged;
 pub(crate) mod concat;
 pub(crate) mod corrected;
+mod counters;
 mod gaps;
 mod of_source;
 pub(crate) mod reordered;
@@ -51,6 +52,15 @@ pub(crate) trait FrameStream: Send + Sync {
     ///
     /// The file cannot be read there.
     fn sequence(&self, _frame: u64) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Which of the detector's counters (thresholds) a frame is from, where it says so.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read there.
+    fn counter(&self, _frame: u64) -> Result<Option<u64>> {
         Ok(None)
     }
 }
@@ -109,6 +119,19 @@ pub(crate) struct ScanStatement {
     pub(crate) flyback_cols: usize,
     /// In words: "ScanX and ScanY of the .hdr file".
     pub(crate) origin: String,
+    /// How far it is to be believed.
+    pub(crate) certainty: Certainty,
+}
+
+/// How far a statement of a scan is to be believed against the gaps between time stamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// Rows and columns are named.
+    Stated,
+    /// Two lengths are stated, and which of them is the columns is a convention.
+    OrderUnsure,
+    /// The numbers may mean something else.
+    Guess,
 }
 
 impl ScanStatement {
@@ -122,6 +145,7 @@ impl ScanStatement {
             prescan_cols: 0,
             flyback_cols: 0,
             origin: origin.into(),
+            certainty: Certainty::Stated,
         }
     }
 }

@@ -17,7 +17,7 @@ use halotau::source::FrameSource;
 use halotau::with_samples;
 
 use super::gaps::{Stretch, stretches};
-use super::{FrameStream, ScanStatement, scan_shape};
+use super::{Certainty, FrameStream, ScanStatement, counters, scan_shape};
 use crate::arrangement::{NOT_STATED, nearest_shapes, not_stated};
 use crate::error::{Error, Result, ShapeMismatch};
 use crate::sample_bytes::prepare;
@@ -127,6 +127,7 @@ impl ArrangedSource {
         wanted: Option<[usize; 5]>,
         layout: &FrameLayout,
     ) -> Result<Self> {
+        let stream = counters::choose(stream, layout.counter)?;
         let about = stream.header();
         let mut header = about.series.clone();
         let n_frames = about.n_frames();
@@ -468,20 +469,39 @@ fn state(
     if let Some([n_times, n_rows, n_cols]) = scan.filter(|scan| scan[1..] != [0, 0]) {
         return given(n_times, n_rows, n_cols, n_acquired, stated, layout).map_err(Problem::Shape);
     }
-    if let Some(mut statement) = stated {
-        warn_of_flyback(&mut statement, n_acquired, layout, header);
-        return Ok(statement);
-    }
     // Lost frames shift the lines, so that gaps no longer repeat.
-    if !has_gaps
-        && let Some(statement) =
-            scan_shape::from_stamps(n_acquired, |frame| stream.stamp_ns(frame))?
-    {
+    let from_stamps = || match has_gaps {
+        true => Ok(None),
+        false => scan_shape::from_stamps(n_acquired, |frame| stream.stamp_ns(frame)),
+    };
+    let mut guess = None;
+    if let Some(mut statement) = stated {
+        match statement.certainty {
+            Certainty::Stated => {}
+            Certainty::OrderUnsure => check_order(&mut statement, from_stamps, header)?,
+            Certainty::Guess => guess = Some(statement.clone()),
+        }
+        if guess.is_none() {
+            warn_of_flyback(&mut statement, n_acquired, layout, header);
+            return Ok(statement);
+        }
+    }
+    if let Some(statement) = from_stamps()? {
         header.warnings.push(Warning::new(
             "W107",
             format!(
                 "The shape of the scan, {} rows of {} positions, was found from the gaps between the time stamps; give data.shape if it is another.",
                 statement.n_rows, statement.n_cols
+            ),
+        ));
+        return Ok(statement);
+    }
+    if let Some(statement) = guess {
+        header.warnings.push(Warning::new(
+            "W107",
+            format!(
+                "The shape of the scan, {} rows of {} positions, is a guess from the {}; give data.shape if it is another.",
+                statement.n_rows, statement.n_cols, statement.origin
             ),
         ));
         return Ok(statement);
@@ -550,6 +570,30 @@ fn given(
         }
         _ => Err("there are fewer frames than one scan needs".to_owned()),
     }
+}
+
+/// Exchanges rows and columns where the gaps between the time stamps say that the lines are as long as the stated rows are many.
+fn check_order(
+    statement: &mut ScanStatement,
+    from_stamps: impl FnOnce() -> Result<Option<ScanStatement>>,
+    header: &mut SeriesHeader,
+) -> Result<()> {
+    let (rows, cols) = (statement.n_rows, statement.n_cols);
+    if rows == cols {
+        return Ok(());
+    }
+    let line = from_stamps()?.map(|found| found.n_cols);
+    if line == Some(rows) {
+        (statement.n_rows, statement.n_cols) = (cols, rows);
+        header.warnings.push(Warning::new(
+            "W107",
+            format!(
+                "The {} is {rows} x {cols}, but the gaps between the time stamps say that lines have {rows} positions, so the scan is read as {cols} rows of {rows}; give data.shape if it is another.",
+                statement.origin
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// Assumes one flyback column where the frames fit with it and not without it.

@@ -3,7 +3,7 @@
 //! Some programs write one file a frame, or begin a new file every so many frames. Their frames are numbered through.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use halotau::series::{FrameCount, Samples, Warning};
 
@@ -15,11 +15,21 @@ use crate::open::{OpenRequest, display_name};
 /// Files that are kept open. Systems commonly allow a process 1024; the others are opened when read.
 const MOST_OPEN: usize = 256;
 
+/// In which order files follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As a person listed them.
+    Given,
+    /// As the camera numbered their frames, where the numbers of no two files overlap; otherwise as given.
+    Recorded,
+}
+
 /// Recordings one after another.
 pub(crate) struct ConcatStream {
     header: StreamHeader,
     parts: Vec<Part>,
     request: OpenRequest,
+    continues: bool,
 }
 
 /// A file of a recording.
@@ -29,6 +39,8 @@ struct Part {
     /// Number of its first frame.
     first: u64,
     n_frames: u64,
+    /// Numbers that the camera gave its first and last frame.
+    numbers: Option<(u64, u64)>,
     stream: Option<Box<dyn FrameStream>>,
 }
 
@@ -42,6 +54,7 @@ impl ConcatStream {
         files: Vec<(PathBuf, &'static Format)>,
         name: String,
         request: &OpenRequest,
+        order: Order,
         warning: Option<Warning>,
     ) -> Result<Self> {
         let mut parts: Vec<Part> = Vec::with_capacity(files.len());
@@ -72,13 +85,27 @@ impl ConcatStream {
             let part = Part {
                 path,
                 format,
-                first: n_frames,
+                first: 0,
                 n_frames: about.n_frames(),
+                numbers: numbers(stream.as_ref())?,
                 stream: (parts.len() < MOST_OPEN).then_some(stream),
             };
             n_frames = n_frames.saturating_add(part.n_frames);
             parts.push(part);
         }
+        if order == Order::Recorded && numbers_are_disjoint(&parts) {
+            parts.sort_by_key(|part| part.numbers);
+        }
+        let mut first = 0;
+        for part in &mut parts {
+            part.first = first;
+            first = first.saturating_add(part.n_frames);
+        }
+        let follows = |pair: &[Part]| match (pair[0].numbers, pair[1].numbers) {
+            (Some((_, last)), Some((next, _))) => last.checked_add(1) == Some(next),
+            _ => false,
+        };
+        let continues = parts.len() > 1 && parts.windows(2).all(follows);
         let (Some(mut header), Ok(n_cols)) = (first_header, usize::try_from(n_frames)) else {
             return Err(Error::EmptyFolder {
                 path: request.path.clone(),
@@ -95,7 +122,26 @@ impl ConcatStream {
             header,
             parts,
             request: request.clone(),
+            continues,
         })
+    }
+
+    /// What is known of the recording, for what its files have in common.
+    pub(crate) fn header_mut(&mut self) -> &mut StreamHeader {
+        &mut self.header
+    }
+
+    /// The files in the order in which they follow each other.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &'static Format)> {
+        self.parts
+            .iter()
+            .map(|part| (part.path.as_path(), part.format))
+    }
+
+    /// Whether the camera's numbers go on from each file to the next, as they do where a program begins a new file every so many
+    /// frames.
+    pub(crate) fn continues(&self) -> bool {
+        self.continues
     }
 
     /// Frames of each file.
@@ -132,6 +178,22 @@ impl ConcatStream {
     }
 }
 
+fn numbers(stream: &dyn FrameStream) -> Result<Option<(u64, u64)>> {
+    let Some(last) = stream.header().n_frames().checked_sub(1) else {
+        return Ok(None);
+    };
+    Ok(stream.sequence(0)?.zip(stream.sequence(last)?))
+}
+
+fn numbers_are_disjoint(parts: &[Part]) -> bool {
+    let numbers: Option<Vec<(u64, u64)>> = parts.iter().map(|part| part.numbers).collect();
+    numbers.is_some_and(|mut numbers| {
+        numbers.sort_unstable();
+        numbers.iter().all(|(first, last)| first <= last)
+            && numbers.windows(2).all(|pair| pair[0].1 < pair[1].0)
+    })
+}
+
 impl FrameStream for ConcatStream {
     fn header(&self) -> &StreamHeader {
         &self.header
@@ -158,5 +220,9 @@ impl FrameStream for ConcatStream {
 
     fn sequence(&self, frame: u64) -> Result<Option<u64>> {
         self.with_part(frame, |_, stream, within| stream.sequence(within))
+    }
+
+    fn counter(&self, frame: u64) -> Result<Option<u64>> {
+        self.with_part(frame, |_, stream, within| stream.counter(within))
     }
 }
