@@ -4,7 +4,9 @@
 //! opens that as a [`FrameStream`]. To add one, see "Add a reader" in `CONTRIBUTING.md`.
 
 mod blo;
+mod clock;
 mod dm;
+mod mib;
 mod mrc;
 mod seq;
 
@@ -29,7 +31,13 @@ pub(crate) struct Format {
 
 /// Formats in the order in which they are tried: those with a signature first, those that are known by a sidecar last.
 /// StreamPix comes before MRC, because its references are files of the latter.
-const FORMATS: &[Format] = &[blo::FORMAT, seq::FORMAT, mrc::FORMAT, dm::FORMAT];
+const FORMATS: &[Format] = &[
+    blo::FORMAT,
+    mib::FORMAT,
+    seq::FORMAT,
+    mrc::FORMAT,
+    dm::FORMAT,
+];
 
 /// Bytes at the start of a file that recognition may look at.
 const PROBE_BYTES: usize = 4096;

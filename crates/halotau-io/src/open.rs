@@ -184,6 +184,9 @@ fn guess(start: &[u8]) -> &'static str {
         [] => "the file is empty",
         [b'P', b'K', 3, 4, ..] => "it looks like a zip archive: unpack it, or save .npy, not .npz",
         [0x1f, 0x8b, ..] => "it is compressed by gzip: unpack it",
+        [b'H', b'D', b'R', b',', ..] => {
+            "it looks like the header of a Merlin recording: put the .mib file of the same name beside it"
+        }
         [b'{' | b'[', ..] => "it looks like a text file",
         _ => "its first bytes belong to no format that is known here",
     }

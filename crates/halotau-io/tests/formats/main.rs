@@ -5,6 +5,7 @@ mod blo;
 mod dm;
 mod dm_writer;
 mod hostile;
+mod mib;
 mod mrc;
 mod reading;
 mod samples;

@@ -84,3 +84,20 @@ pub(crate) fn check_values(file: &str, expected: &Value, request: &OpenRequest) 
 fn block_files() {
     check("blo/test2.blo", OpenRequest::new);
 }
+
+#[test]
+fn merlin_recordings() {
+    for file in [
+        "mib/Quad_1_Frame_CounterDepth_12_Rows_256.mib",
+        "mib/Quad_1_Frame_CounterDepth_1_Rows_256RAW.mib",
+        "mib/Quad_1_Frame_CounterDepth_6_Rows_256.mib",
+        "mib/Single_1_Frame_CounterDepth_1_Rows_256RAW.mib",
+        "mib/Single_1_Frame_CounterDepth_24_Rows_256.mib",
+        "mib/Single_9_Frame_CounterDepth_12_Rows_256.mib",
+        "mib/Single_9_Frame_CounterDepth_6_Rows_256.mib",
+        "mib_nist/300kV_CL_160mm.mib",
+        "mib_scan/001_4x2_6bit.mib",
+    ] {
+        check(file, OpenRequest::new);
+    }
+}
