@@ -12,8 +12,8 @@ use crate::{Done, Failure};
 /// Exact versions of all packages, the indirect ones included.
 const REQUIREMENTS: &str = "requirements-test.txt";
 
-/// Tests that open written results with zarr-python, xarray, h5py, silx and tifffile. The Rust tests of the same crate
-/// leave one of everything in the target folder.
+/// Tests that open written results with zarr-python, xarray, h5py, silx and tifffile, and that read recordings of detectors with
+/// the readers of other programs. The Rust tests of the same crate leave one of everything in the target folder.
 const INTEROP_TESTS: &str = "crates/halotau-io/tests/python";
 
 /// The independent implementation; `--check` recomputes every stored value.
@@ -42,6 +42,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, Failure> {
             .env(
                 "HALOTAU_RESULTS",
                 workspace.target().join("tmp").join("interop"),
+            )
+            .env(
+                "HALOTAU_READERS",
+                workspace.target().join("tmp").join("readers"),
             )
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )

@@ -6,6 +6,7 @@
 mod blo;
 mod clock;
 mod dm;
+mod frms6;
 mod mib;
 mod mrc;
 mod seq;
@@ -34,6 +35,7 @@ pub(crate) struct Format {
 const FORMATS: &[Format] = &[
     blo::FORMAT,
     mib::FORMAT,
+    frms6::FORMAT,
     seq::FORMAT,
     mrc::FORMAT,
     dm::FORMAT,

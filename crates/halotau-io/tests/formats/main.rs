@@ -4,6 +4,7 @@
 mod blo;
 mod dm;
 mod dm_writer;
+mod frms6;
 mod hostile;
 mod mib;
 mod mrc;
