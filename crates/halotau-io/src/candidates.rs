@@ -69,10 +69,15 @@ pub(crate) fn choose<'a>(
             ),
         };
     }
-    let with_axes: Vec<&Candidate> = candidates
-        .iter()
-        .filter(|c| (3..=5).contains(&c.dims.len()))
-        .collect();
+    // A single frame is meant only where there is no series.
+    let of_axes = |n_axes: std::ops::RangeInclusive<usize>| -> Vec<&Candidate> {
+        let fits = candidates.iter().filter(|c| n_axes.contains(&c.dims.len()));
+        fits.collect()
+    };
+    let with_axes = match of_axes(3..=5) {
+        found if found.is_empty() => of_axes(2..=2),
+        found => found,
+    };
     let with_frames: Vec<&Candidate> = with_axes
         .iter()
         .filter(|c| c.sample_type.is_some())
@@ -101,8 +106,7 @@ pub(crate) fn choose<'a>(
         // A type that is not read is a better reason than that there is nothing.
         None if with_frames.is_empty() && with_axes.len() == 1 => Ok(with_axes[0]),
         None if with_frames.is_empty() => fail(
-            "no dataset could hold frames, which have 3 to 5 axes and numbers of 8 to 32 bits or f64"
-                .to_owned(),
+            "no dataset could hold frames, which have 2 to 5 axes of numbers".to_owned(),
             candidates.iter().collect(),
         ),
         None => fail(
@@ -146,7 +150,7 @@ mod tests {
         );
         assert_eq!(name(&[small.clone(), other.clone()], None), None);
         assert_eq!(name(&[small, other], Some("/c/data")), found("c/data"));
-        assert_eq!(name(std::slice::from_ref(&image), None), None);
+        assert_eq!(name(std::slice::from_ref(&image), None), found("mask"));
         let error = choose(path, &[image, large], Some("d"))
             .unwrap_err()
             .to_string();

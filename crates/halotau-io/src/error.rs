@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// Samples of a type that is not read.
     #[error(
-        "{what}: samples are {found}; u8, u16, u32, i16, i32, f32 and f64 are read, so convert to the smallest of these that holds the counts"
+        "{what}: samples are {found}; u8, u16, u32, i16, i32, f32 and f64 are read, and i8, i64, u64, f16 and bool where one of these holds every value; convert to the smallest that holds the counts"
     )]
     SampleType {
         /// The file and the dataset in it.
@@ -112,6 +112,19 @@ pub enum Error {
         /// What to restore: what the store calls it, and whence.
         entry: String,
     },
+    /// A file that another file is made of is not there.
+    #[error(
+        "{}: {what} is in {}, which is not there; copy it to that place, from where the acquisition was stored",
+        .path.display(), .part.display()
+    )]
+    MissingPart {
+        /// The file that refers to the other.
+        path: PathBuf,
+        /// The file that is not there.
+        part: PathBuf,
+        /// What of the first file is in it.
+        what: String,
+    },
     /// A block of a chunked dataset is cut short or damaged.
     #[error("{}: {dataset} cannot be decoded at {place}: {problem}; copy the data again", .path.display())]
     Corrupt {
@@ -126,7 +139,7 @@ pub enum Error {
     },
     /// A block is stored in a way that is not read.
     #[error(
-        "{}: {dataset} is stored in a way that is not read here ({problem}); store it again uncompressed, or with gzip, LZ4 or Blosc-LZ4",
+        "{}: {dataset} is stored in a way that is not read here ({problem}); store it again uncompressed, or with gzip, LZ4, Zstandard or bitshuffle",
         .path.display()
     )]
     Unsupported {
@@ -267,7 +280,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Io { source, .. } => io_exit_code(source),
-            Self::EmptyFolder { .. } => 66,
+            Self::EmptyFolder { .. } | Self::MissingPart { .. } => 66,
             Self::Memory { .. } => 71,
             Self::Core(halotau::Error::Source { source, .. }) => {
                 source.downcast_ref::<Self>().map_or(65, Self::exit_code)
@@ -326,7 +339,7 @@ fn say_process(process: &Option<u32>) -> String {
 
 fn say_candidates(candidates: &[String]) -> String {
     if candidates.is_empty() {
-        return "it holds no array of numbers with 3 to 5 axes".to_owned();
+        return "it holds no array of numbers with 2 to 5 axes".to_owned();
     }
     /// Enough to see the pattern of the names, few enough to read.
     const SHOWN: usize = 12;

@@ -9,11 +9,13 @@ mod dm;
 mod frms6;
 mod mib;
 mod mrc;
+mod ndata;
 mod seq;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
+use crate::hdf5::dectris;
 use crate::open::OpenRequest;
 use crate::positioned::PositionedFile;
 use crate::stream::FrameStream;
@@ -39,6 +41,8 @@ const FORMATS: &[Format] = &[
     seq::FORMAT,
     mrc::FORMAT,
     dm::FORMAT,
+    dectris::FORMAT,
+    ndata::FORMAT,
 ];
 
 /// Bytes at the start of a file that recognition may look at.

@@ -44,7 +44,11 @@ pub(crate) struct NpyHeader {
 
 /// Opens a NumPy file as a series.
 pub(crate) fn open_npy(path: &Path, wanted: Option<[usize; 5]>) -> Result<LinearSource> {
-    let file = PositionedFile::open(path)?;
+    open_array(PositionedFile::open(path)?, wanted)
+}
+
+/// Opens a NumPy array that is a file or a part of one.
+pub(crate) fn open_array(file: PositionedFile, wanted: Option<[usize; 5]>) -> Result<LinearSource> {
     let npy = read_header(&file)?;
     let n_bytes = npy
         .dims
@@ -56,7 +60,7 @@ pub(crate) fn open_npy(path: &Path, wanted: Option<[usize; 5]>) -> Result<Linear
     if n_bytes != Some(file.len()) {
         return Err(size_error(&file, &npy, n_bytes));
     }
-    let shape = arrange(&path.display().to_string(), &npy.dims, wanted)?;
+    let shape = arrange(&file.path().display().to_string(), &npy.dims, wanted)?;
     let layout = RawLayout {
         sample_type: npy.sample_type,
         big_endian: npy.big_endian,

@@ -9,7 +9,7 @@ use halotau::source::FrameSource;
 
 use crate::error::{Error, Result};
 use crate::formats::{self, Format};
-use crate::hdf5_source::open_hdf5;
+use crate::hdf5::open_hdf5;
 use crate::npy::open_npy;
 use crate::positioned::PositionedFile;
 use crate::raw::open_raw;
@@ -115,7 +115,7 @@ pub(crate) fn open_container(
     let dataset = request.dataset.as_deref();
     let source: BoxedSource = match (container, &request.raw) {
         (Container::Npy, _) => Box::new(open_npy(path, shape)?),
-        (Container::Hdf5, _) => Box::new(open_hdf5(path, dataset, shape)?),
+        (Container::Hdf5, _) => open_hdf5(path, dataset, shape, layout.counter)?,
         (Container::Zarr, _) => Box::new(open_zarr(path, dataset, shape)?),
         (Container::Raw, Some(layout)) => Box::new(open_raw(path, layout, request.shape)?),
         (Container::Raw | Container::Folder | Container::Detector(_), _) => {
@@ -166,11 +166,11 @@ pub(crate) fn container(path: &Path, is_raw: bool, named: bool) -> Result<(Conta
     if start.starts_with(npy::MAGIC) {
         return of(Container::Npy);
     }
-    if crate::hdf5_source::signature_offset(&file)?.is_some() {
-        return of(Container::Hdf5);
-    }
     if let Some((format, main)) = formats::recognize(&file, named)? {
         return Ok((Container::Detector(format), main));
+    }
+    if crate::hdf5::signature_offset(&file)?.is_some() {
+        return of(Container::Hdf5);
     }
     Err(Error::UnknownContainer {
         path: path.to_owned(),

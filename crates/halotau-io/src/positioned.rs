@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 pub(crate) struct PositionedFile {
     path: PathBuf,
     file: File,
+    /// Where the part that is read starts.
+    start: u64,
     len: u64,
 }
 
@@ -24,7 +26,18 @@ impl PositionedFile {
         Ok(Self {
             path: path.to_owned(),
             file,
+            start: 0,
             len: metadata.len(),
+        })
+    }
+
+    /// A part of the file, as a file of its own; `None` where the file ends before.
+    pub(crate) fn part(self, start: u64, len: u64) -> Option<Self> {
+        let end = start.checked_add(len)?;
+        (end <= self.len).then(|| Self {
+            start: self.start + start,
+            len,
+            ..self
         })
     }
 
@@ -39,6 +52,7 @@ impl PositionedFile {
 
     /// Fills a buffer from an offset.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let offset = self.start.saturating_add(offset);
         read_exact_at(&self.file, buffer, offset).map_err(|e| Error::io(&self.path, "read", e))
     }
 

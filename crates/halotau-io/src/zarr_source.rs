@@ -17,6 +17,7 @@ use crate::candidates::{Candidate, choose};
 use crate::chunked::{ChunkGrid, Decoded, Span, read_chunked};
 use crate::error::{Error, Result, io_error_inside};
 use crate::metadata::{Attribute, AttributeValue, AxisNote, MISSING, describe, names_times};
+use crate::number_type::NumberType;
 use crate::sample_bytes::prepare;
 use crate::zarr_tree::{Node, find_arrays, read_node};
 
@@ -29,7 +30,8 @@ pub(crate) struct ZarrSource {
     path: PathBuf,
     dataset: String,
     array: Array<FilesystemStore>,
-    /// Blocks that are files: shards, or chunks where there are no shards.
+    number_type: NumberType,
+    /// Blocks that are files: shards, or chunks where there are no shards. An array of two axes gets one more in front.
     grid: ChunkGrid,
 }
 
@@ -47,10 +49,11 @@ pub(crate) fn open_zarr(
         format: "Zarr array",
         problem,
     };
-    let sample_type = node.sample_type().ok_or_else(|| Error::SampleType {
+    let number_type = node.number_type().ok_or_else(|| Error::SampleType {
         what: what.clone(),
         found: node.type_name(),
     })?;
+    let sample_type = number_type.sample_type();
     // The store is opened at the array's own folder: names that begin with two underscores, which HyperSpy
     // writes, are reserved in paths inside a store.
     let store = FilesystemStore::new(&folder).map_err(|e| bad(e.to_string()))?;
@@ -63,16 +66,20 @@ pub(crate) fn open_zarr(
         .iter()
         .map(|len| len.get())
         .collect();
+    let padded = |lens: &[u64]| {
+        let n_more = 3_usize.saturating_sub(lens.len());
+        [vec![1; n_more], lens.to_vec()].concat()
+    };
     let grid = ChunkGrid {
-        dims: array.shape().to_vec(),
-        chunk,
+        dims: padded(array.shape()),
+        chunk: padded(&chunk),
         sample_bytes: sample_type.n_bytes() as u64,
     };
     let subchunk = array.effective_subchunk_shape();
     let decoded_at_once = ChunkGrid {
         chunk: subchunk.map_or_else(
             || grid.chunk.clone(),
-            |lens| lens.iter().map(|len| len.get()).collect(),
+            |lens| padded(&lens.iter().map(|len| len.get()).collect::<Vec<u64>>()),
         ),
         ..grid.clone()
     };
@@ -117,6 +124,7 @@ pub(crate) fn open_zarr(
         path: path.to_owned(),
         dataset: name,
         array,
+        number_type,
         grid,
     })
 }
@@ -233,7 +241,10 @@ impl ZarrSource {
             place: format!("chunk {chunk:?}"),
             problem,
         };
-        let key = self.array.chunk_key(chunk);
+        // The axis in front is not the array's.
+        let n_more = chunk.len() - self.array.dimensionality();
+        let stored = &chunk[n_more..];
+        let key = self.array.chunk_key(stored);
         let file = self.array.storage().key_to_fspath(&key);
         match std::fs::metadata(&file) {
             Ok(_) => {}
@@ -251,19 +262,34 @@ impl ZarrSource {
         }
         let start = chunk.iter().zip(&self.grid.chunk).map(|(c, len)| c * len);
         let relative: Vec<u64> = needed.first.iter().zip(start).map(|(f, s)| f - s).collect();
-        let subset = ArraySubset::new_with_start_shape(relative, needed.lens.clone())
+        let lens = needed.lens[n_more..].to_vec();
+        let subset = ArraySubset::new_with_start_shape(relative[n_more..].to_vec(), lens)
             .map_err(|e| corrupt(e.to_string()))?;
-        let bytes: ArrayBytes<'static> = self.array.retrieve_chunk_subset(chunk, &subset).map_err(
-            |e| match io_error_inside(&e) {
+        let bytes: ArrayBytes<'static> = self
+            .array
+            .retrieve_chunk_subset(stored, &subset)
+            .map_err(|e| match io_error_inside(&e) {
                 Some(source) => Error::io(&file, "read", source),
                 None => corrupt(e.to_string()),
-            },
-        )?;
+            })?;
         let bytes = bytes.into_fixed().map_err(|e| corrupt(e.to_string()))?;
+        let big_endian = cfg!(target_endian = "big");
+        if self.number_type.is_sample() {
+            return Ok(Decoded {
+                span: needed.clone(),
+                bytes: bytes.into_owned(),
+                big_endian,
+            });
+        }
+        let bytes = self.number_type.convert(&bytes, big_endian);
+        let bytes = bytes.map_err(|large| Error::SampleType {
+            what: format!("{}, {}, chunk {chunk:?}", self.path.display(), self.dataset),
+            found: format!("64 bits wide, of which {} does not fit in 32", large.value),
+        })?;
         Ok(Decoded {
             span: needed.clone(),
-            bytes: bytes.into_owned(),
-            big_endian: cfg!(target_endian = "big"),
+            bytes,
+            big_endian: false,
         })
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::metadata::{Attribute, AttributeValue};
-use crate::sample_bytes::from_numpy;
+use crate::number_type::NumberType;
 
 /// Metadata files are a few kilobytes; those of HyperSpy with a microscope's whole record reach megabytes.
 const LARGEST_METADATA_BYTES: u64 = 64 << 20;
@@ -53,22 +53,35 @@ impl Node {
             .unwrap_or_default()
     }
 
-    /// The number type, where it is one of the seven.
-    pub(crate) fn sample_type(&self) -> Option<SampleType> {
+    /// The number type, where it is one that is read.
+    pub(crate) fn number_type(&self) -> Option<NumberType> {
         if self.version == 2 {
-            return from_numpy(self.metadata.get("dtype")?.as_str()?)
-                .map(|(sample_type, _)| sample_type);
+            // The order of the bytes is undone when a block is decoded.
+            let descr = self.metadata.get("dtype")?.as_str()?;
+            let name = descr.strip_prefix(['<', '>', '|', '='])?;
+            return NumberType::from_numpy(name);
         }
-        match self.metadata.get("data_type")?.as_str()? {
-            "uint8" => Some(SampleType::U8),
-            "uint16" => Some(SampleType::U16),
-            "uint32" => Some(SampleType::U32),
-            "int16" => Some(SampleType::I16),
-            "int32" => Some(SampleType::I32),
-            "float32" => Some(SampleType::F32),
-            "float64" => Some(SampleType::F64),
-            _ => None,
-        }
+        let name = match self.metadata.get("data_type")?.as_str()? {
+            "bool" => "b1",
+            "uint8" => "u1",
+            "uint16" => "u2",
+            "uint32" => "u4",
+            "uint64" => "u8",
+            "int8" => "i1",
+            "int16" => "i2",
+            "int32" => "i4",
+            "int64" => "i8",
+            "float16" => "f2",
+            "float32" => "f4",
+            "float64" => "f8",
+            _ => return None,
+        };
+        NumberType::from_numpy(name)
+    }
+
+    /// The type of the samples that come out.
+    pub(crate) fn sample_type(&self) -> Option<SampleType> {
+        self.number_type().map(NumberType::sample_type)
     }
 
     /// The number type as the file writes it.

@@ -5,6 +5,7 @@ mod blo;
 mod dm;
 mod dm_writer;
 mod frms6;
+mod hdf5;
 mod hostile;
 mod mib;
 mod mrc;

@@ -416,15 +416,14 @@ fn hdf5_big_endian_is_read_and_other_types_are_refused() {
     }
     let file = H5File::create(&path).unwrap();
     let dataset = file
-        .new_dataset::<i64>()
+        .new_dataset::<rust_hdf5::Complex32>()
         .shape([2, 1, 1, 2, 2])
         .create("data")
         .unwrap();
-    dataset.write_raw(&[0_i64; 8]).unwrap();
+    dataset.write_raw_bytes(&[0; 64]).unwrap();
     file.close().unwrap();
     let error = open(&OpenRequest::new(&path)).err().unwrap();
     assert!(matches!(error, Error::SampleType { .. }), "{error}");
-    assert!(error.to_string().contains("i64"), "{error}");
 }
 
 #[test]
