@@ -46,6 +46,8 @@ pub(crate) fn attack(files: &[SpecimenFile], main: &str, request: impl Fn(&Path)
         };
         let len = file.bytes.len();
         let try_bytes = |bytes: &[u8], what: &str| {
+            // Some file systems flush a file that is written over to the disk at once, which takes milliseconds.
+            fs::remove_file(&path).unwrap();
             fs::write(&path, bytes).unwrap();
             survive(&request, &format!("{} {what}", file.name));
         };
