@@ -1,6 +1,7 @@
 //! DigitalMicrograph files and in-situ recordings that the test writes itself.
 
 use std::fs;
+use std::path::Path;
 
 use halotau_io::{OpenRequest, open};
 
@@ -286,6 +287,30 @@ fn a_recording_that_was_cut_short_keeps_its_whole_frames() {
     assert!(samples[280..].iter().all(|&sample| sample == 0.0));
 }
 
+/// Leaves files in the target folder, with what was read of them, for `tests/python/test_dm.py` to open in another program.
+#[test]
+fn files_are_left_for_another_program() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers/dm");
+    fs::create_dir_all(&folder).unwrap();
+    let leave = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        let (_, samples) = read_all(&OpenRequest::new(&path));
+        let bytes: Vec<u8> = samples.into_iter().flat_map(f64::to_le_bytes).collect();
+        fs::write(folder.join(format!("{name}.f8")), bytes).unwrap();
+    };
+    for (name, version) in [("scan.dm3", 3), ("scan.dm4", 4)] {
+        leave(name, &scan().file(Dialect { version, ..DM4 }));
+    }
+    for (name, bytes) in in_situ(3, &[250, 251, 219]).into_iter().rev() {
+        if name.ends_with(".dm4") {
+            leave(&name, &bytes);
+        } else {
+            fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+}
+
 #[test]
 fn broken_files_give_errors() {
     let specimen = |bytes: Vec<u8>| SpecimenFile {
@@ -298,6 +323,8 @@ fn broken_files_give_errors() {
         let bytes = ImageSpec::u16(&[2, 2, 2], 0..8).smallest_file(dialect);
         attack(&[specimen(bytes)], "run.dm4", |path| OpenRequest::new(path));
     }
+    let whole = scan().file(DM4);
+    attack(&[specimen(whole)], "run.dm4", |path| OpenRequest::new(path));
     let mut files = in_situ(2, &[230, 250]);
     let director = files.remove(0).1;
     let part = |name, bytes| SpecimenFile {
