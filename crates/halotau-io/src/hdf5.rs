@@ -17,6 +17,7 @@ mod file;
 mod filters;
 mod frames_last;
 mod links;
+mod listing;
 mod lz4_block;
 mod source;
 mod value;
@@ -40,6 +41,7 @@ use source::Hdf5Source;
 
 pub(crate) use conventions::{nion_scan, nion_series};
 pub(crate) use file::signature_offset;
+pub(crate) use listing::list;
 
 /// Links into other files that lead to links into other files.
 const MOST_HOPS: usize = 16;

@@ -3,12 +3,13 @@
 //! ```text
 //! frames one after another:   (kx, ky, x, y) and (kx, ky, x, y, time), fastest axis first; "Data Order Swapped" is 1
 //! scan fastest (older files): (x, y, kx, ky): each detector pixel is an image of the scan
-//! in-situ:                    one scan after another in NAME.raw, NAME.raw_1, ...; NAME.dm4 describes one
+//! in-situ:                    one scan after another in NAME.raw, NAME.raw_1, ...; NAME.dm4 or NAME.dm5 describes one
 //! ```
 //!
 //! Frames and scans are read as they are stored, first row first. An image is one frame, a stack of images a recording of
 //! frames; where the stack's axis is a time, each is a time of its own unless a shape says otherwise.
 
+mod director;
 mod image;
 mod insitu;
 mod scan_fastest;
@@ -39,22 +40,31 @@ pub(crate) const FORMAT: Format = Format {
     open,
 };
 
+/// Bytes that tell the format.
+const PROBE_BYTES: usize = 32;
+
 fn recognize(probe: &Probe<'_>) -> Option<PathBuf> {
     if tags::is_dm(probe.start) {
         return Some(probe.path.to_owned());
     }
-    insitu::director_of(probe.path)
+    insitu::director_of(probe.path, probe.start)
 }
 
 fn open(path: &Path, request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
     let file = PositionedFile::open(path)?;
-    let tags = TagTree::read(&file)?;
+    let tags = if tags::is_dm(&file.start(PROBE_BYTES)?) {
+        TagTree::read(&file)?
+    } else {
+        director::read(path)?
+    };
     let image = Image::choose(path, &tags, request.dataset.as_deref())?;
     let parts = Parts::beside(path)?;
     let n_slices = image
         .tags()
         .and_then(|tags| tags.count("In-situ.Recorded.# Frames"));
     let frames = Frames::of(path, &image, false)?;
+    // A director in HDF5 comes here only because there are parts.
+    let is_hdf5 = tags.version == director::VERSION;
     let opener = |frames| Opener {
         path,
         request,
@@ -64,7 +74,7 @@ fn open(path: &Path, request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
     };
     match parts {
         // A file of this ending may be an export of the image itself; then it holds one scan of the same numbers.
-        Some(parts) if n_slices.is_some() || parts.hold_whole(frames.n_bytes()) => {
+        Some(parts) if is_hdf5 || n_slices.is_some() || parts.hold_whole(frames.n_bytes()) => {
             let frames = Frames::of(path, &image, true)?;
             opener(frames).open_parts(parts, n_slices)
         }

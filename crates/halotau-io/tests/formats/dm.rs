@@ -269,6 +269,67 @@ fn parts_are_one_stream_by_whichever_file_it_is_opened() {
 }
 
 #[test]
+fn a_director_may_be_in_hdf5() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in in_situ(3, &[250, 251, 219]).into_iter().skip(1) {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let path = folder.path().join("run.dm5");
+    let file = rust_hdf5::H5File::create(&path).unwrap();
+    let group = |parent: &rust_hdf5::H5Group, path: &str| {
+        path.split('/')
+            .fold(None, |group: Option<rust_hdf5::H5Group>, name| {
+                let parent = group.as_ref().unwrap_or(parent);
+                Some(parent.create_group(name).unwrap())
+            })
+            .unwrap()
+    };
+    let root = file.root_group();
+    let object = group(&root, "DocumentObjectList/[0]");
+    object.set_attr_numeric("ImageSource", &0_u32).unwrap();
+    let source = group(&root, "ImageSourceList/[0]");
+    source.set_attr_numeric("ImageRef", &0_u32).unwrap();
+    let image = group(&root, "ImageList/[0]");
+    let data = image.create_group("ImageData").unwrap();
+    let scan: Vec<u16> = (0..120).collect();
+    data.new_dataset::<u16>()
+        .shape([2, 3, 4, 5])
+        .create("Data")
+        .unwrap()
+        .write_raw(&scan)
+        .unwrap();
+    let axes = group(&data, "Calibrations/Dimension");
+    for (number, (scale, units)) in [(0.05, "1/A"), (0.05, "1/A"), (1.5, "nm"), (1.5, "nm")]
+        .into_iter()
+        .enumerate()
+    {
+        let axis = axes.create_group(&format!("[{number}]")).unwrap();
+        axis.set_attr_numeric("Scale", &scale).unwrap();
+        axis.set_attr_string("Units", units).unwrap();
+    }
+    let recorded = group(&image, "ImageTags/In-situ/Recorded");
+    recorded.set_attr_numeric("# Frames", &3_u32).unwrap();
+    file.close().unwrap();
+    for name in ["run.dm5", "run.raw_1"] {
+        let (source, samples) = read_all(&OpenRequest::new(folder.path().join(name)));
+        let header = source.header();
+        assert_eq!(
+            (header.shape.n_times, header.shape.n_rows),
+            (3, 2),
+            "{name}"
+        );
+        assert_eq!(header.step_nm.as_ref().unwrap().value, 1.5);
+        assert!((header.q_step_per_nm.as_ref().unwrap().value - 0.5).abs() < 1e-9);
+        assert_eq!(header.frame_counts.len(), 2);
+        assert_eq!(
+            samples,
+            (0..360).map(f64::from).collect::<Vec<_>>(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn a_recording_that_was_cut_short_keeps_its_whole_frames() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in in_situ(4, &[250, 251, 60]) {

@@ -1,7 +1,7 @@
 //! Where are the frames of a Gatan in-situ recording?
 //!
 //! ```text
-//! NAME.dm4                 the director: shape of one scan, tags
+//! NAME.dm4 or NAME.dm5     the director: shape of one scan, tags
 //! NAME.raw, NAME.raw_1...  one stream of bytes, cut into parts anywhere
 //! ```
 
@@ -20,11 +20,14 @@ const PIECE_BYTES: u64 = 1 << 20;
 const LOOK_AHEAD: usize = 4;
 
 /// Endings of directors, as programs and file systems write them.
-const DIRECTORS: [&str; 2] = ["dm4", "DM4"];
+const DIRECTORS: [&str; 4] = ["dm4", "dm5", "DM4", "DM5"];
 
-/// The director of a part.
-pub(super) fn director_of(path: &Path) -> Option<PathBuf> {
+/// The director of a part, or of a `.dm5` file with parts.
+pub(super) fn director_of(path: &Path, start: &[u8]) -> Option<PathBuf> {
     let ending = path.extension()?.to_str()?;
+    if ending.eq_ignore_ascii_case("dm5") && start.starts_with(b"\x89HDF") {
+        return part_path(path, 0).is_file().then(|| path.to_owned());
+    }
     let number = ending.strip_prefix("raw")?;
     let is_part = number.is_empty()
         || number

@@ -71,6 +71,27 @@ impl Group {
         }
     }
 
+    /// Puts a tag at a path, making the groups on the way. What is there already, stays.
+    pub(crate) fn put<'a>(&mut self, mut path: impl Iterator<Item = &'a str>, tag: Tag) {
+        let Some(mut name) = path.next() else { return };
+        let mut group = self;
+        for next in path {
+            let known = group.0.iter().position(|(known, _)| known == name);
+            let number = known.unwrap_or_else(|| {
+                group.0.push((name.to_owned(), Tag::Group(Self::default())));
+                group.0.len() - 1
+            });
+            let Tag::Group(inner) = &mut group.0[number].1 else {
+                return;
+            };
+            group = inner;
+            name = next;
+        }
+        if group.find(name).is_none() {
+            group.0.push((name.to_owned(), tag));
+        }
+    }
+
     pub(crate) fn group(&self, path: &str) -> Option<&Self> {
         match self.find(path)? {
             Tag::Group(group) => Some(group),
