@@ -130,7 +130,9 @@ impl MibFile {
         let stride = about.n_bytes as u64 + pixels.n_bytes as u64;
         let len = file.len();
         let frames = StridedFile::new(file, 0, stride);
-        let n_frames = frames.n_records();
+        let by_length = frames.n_records();
+        let n_frames = n_written(&frames)?;
+        let frames = frames.at_most(n_frames);
         if n_frames == 0 {
             return Err(fail(format!("a frame has {stride} bytes, the file {len}")));
         }
@@ -141,7 +143,7 @@ impl MibFile {
             (pixels.n_rows, pixels.n_cols),
             pixels.sample_type,
         );
-        describe(&mut header, &about, &pixels);
+        describe(&mut header, &about, &pixels, by_length);
         if let Some(sidecar) = sidecar {
             header.scan.clone_from(&sidecar.scan);
             if !sidecar.of_set {
@@ -186,11 +188,39 @@ impl MibFile {
     }
 }
 
+/// Frames that begin with a header: a program that makes the file as long as it will be, and is stopped, leaves zeros.
+fn n_written(frames: &StridedFile) -> Result<u64> {
+    let is_blank = |frame: u64| Ok::<_, Error>(frames.part(frame, 0, 4)? == [0; 4]);
+    let n_frames = frames.n_records();
+    if n_frames == 0 || !is_blank(n_frames - 1)? {
+        return Ok(n_frames);
+    }
+    // The first frame has a header, which was read.
+    let (mut written, mut blank) = (0, n_frames - 1);
+    while blank - written > 1 {
+        let middle = written + (blank - written) / 2;
+        if is_blank(middle)? {
+            blank = middle;
+        } else {
+            written = middle;
+        }
+    }
+    Ok(blank)
+}
+
 /// Fills in what the first frame's header says.
-fn describe(header: &mut StreamHeader, about: &FrameHeader, pixels: &Pixels) {
+fn describe(header: &mut StreamHeader, about: &FrameHeader, pixels: &Pixels, by_length: u64) {
     let series = &mut header.series;
     let n_frames = series.shape.n_cols as u64;
-    series.frame_counts = vec![FrameCount::new(n_frames, "length of the file")];
+    series.frame_counts = vec![FrameCount::new(by_length, "length of the file")];
+    if by_length != n_frames {
+        let count = FrameCount::new(n_frames, "headers in the file");
+        series.frame_counts.push(count);
+        series.warnings.push(Warning::new(
+            "W113",
+            format!("The file has room for {by_length} frames, but only {n_frames} were written; these are read."),
+        ));
+    }
     if let Some(ms) = about.exposure_ms {
         series.dwell_ms = Some(Stated::new(ms, "exposure of the first frame's header"));
     }

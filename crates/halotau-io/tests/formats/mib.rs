@@ -420,6 +420,21 @@ fn headers_may_be_old_but_not_change() {
 }
 
 #[test]
+fn frames_that_were_reserved_and_not_written_are_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stopped.mib");
+    let mut bytes = recording(&U16, &numbered(0..5), 1000);
+    bytes.resize(9 * (384 + 128), 0);
+    fs::write(&path, bytes).unwrap();
+    let request = shaped(&path, [1, 3, 3, 0, 0]);
+    let (source, samples) = read_all(&request);
+    assert_eq!(frames_of(&samples)[..5], [0, 1, 2, 3, 4]);
+    assert!(samples[5 * 64..].iter().all(|&sample| sample == 0.0));
+    assert_eq!(source.header().missing[0].n_frames, 4);
+    assert_eq!(codes(&request), ["W113", "W103"]);
+}
+
+#[test]
 fn broken_files_give_errors() {
     let files = [
         SpecimenFile {
