@@ -364,6 +364,24 @@ fn broken_files_give_errors() {
         specimen("scan_002.frms6", 8),
     ];
     attack(&files, "scan.hdr", |path| OpenRequest::new(path));
+    // The count of frames and the first frame's header lie behind the fill: a senseless one loses frames at most.
+    let path = folder.path().join("scan_001.frms6");
+    let bytes = fs::read(&path).unwrap();
+    let request = OpenRequest::new(folder.path().join("scan.hdr"));
+    for at in 1020..=1024 + 64 - 4 {
+        for value in [0x00, 0x01, 0x7f, 0xff] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 4].fill(value);
+            fs::write(&path, bytes).unwrap();
+            let (source, samples) = read_all(&request);
+            assert_eq!(source.header().shape.n_cols, 3);
+            assert_eq!(
+                samples[..12],
+                expected(&SMALL, true, |_, _| 1.0)[..12],
+                "{at} {value}"
+            );
+        }
+    }
 }
 
 /// Leaves acquisitions in the target folder, with what was read of them, for `tests/python/test_readers.py` to read with LiberTEM.

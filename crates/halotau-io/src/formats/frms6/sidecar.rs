@@ -102,17 +102,10 @@ fn base_with(base: &Path, ending: &str) -> PathBuf {
     base.with_file_name(name)
 }
 
-/// Whether the start of a file is that of a `.hdr` file.
-pub(super) fn is_sidecar_text(start: &[u8]) -> bool {
-    start.starts_with(b"[") || start.starts_with(b"\xef\xbb\xbf[") || start.starts_with(b";")
-}
-
 /// Whether the start of a text names the section.
 pub(super) fn names_section(start: &[u8]) -> bool {
-    is_sidecar_text(start.trim_ascii_start())
-        && String::from_utf8_lossy(start)
-            .to_ascii_lowercase()
-            .contains(SECTION)
+    let text = String::from_utf8_lossy(start);
+    text.to_ascii_lowercase().contains(SECTION)
 }
 
 fn is_sidecar(path: &Path) -> bool {
