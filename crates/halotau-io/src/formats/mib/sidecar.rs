@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! HDR,
-//! Frames in Acquisition (Number):	256
-//! ScanX:	16
+//! Frames in Acquisition (Number):    256
+//! ScanX:    16
 //! End
 //! ```
 
