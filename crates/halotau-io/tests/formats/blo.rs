@@ -97,7 +97,7 @@ fn a_layout_puts_frames_where_they_belong() {
             .map(|v| v / 16.0)
             .collect()
     };
-    let expected = [3, 4, 7, 8, 12, 13, 16, 17].map(|frame| f64::from(frame % 16) as f64);
+    let expected = [3, 4, 7, 8, 12, 13, 16, 17].map(|frame| f64::from(frame % 16));
     assert_eq!(first_samples(&request), expected);
     request.frames.snake = true;
     let snake = [3, 4, 8, 7, 12, 13, 17, 16].map(|frame| f64::from(frame % 16));

@@ -145,7 +145,8 @@ fn raw_and_processed_twins_agree() {
         };
         // The pattern's rows and columns, and of which stored column of which stored row each pixel is.
         type Stored = fn(usize, usize) -> (usize, usize);
-        let layouts: [(usize, &str, [usize; 2], [usize; 2], Stored); 3] = [
+        type Layout = (usize, &'static str, [usize; 2], [usize; 2], Stored);
+        let layouts: [Layout; 3] = [
             (1, "1x1", [8, 8], [8, 8], |row, col| (row, col)),
             (4, "4x1", [8, 32], [8, 32], |row, col| (row, col)),
             (4, "2x2", [16, 16], [8, 32], |row, col| {

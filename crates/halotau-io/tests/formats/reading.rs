@@ -30,5 +30,8 @@ pub(crate) fn read_all(request: &OpenRequest) -> (BoxedSource, Vec<f64>) {
 }
 
 fn numbers(samples: &Samples) -> Vec<f64> {
-    with_samples!(samples, samples => samples.iter().map(|&sample| f64::from(sample)).collect())
+    fn each<T: Copy + Into<f64>>(samples: &[T]) -> Vec<f64> {
+        samples.iter().map(|&sample| sample.into()).collect()
+    }
+    with_samples!(samples, samples => each(samples))
 }
