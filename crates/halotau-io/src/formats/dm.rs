@@ -22,12 +22,13 @@ use std::path::{Path, PathBuf};
 use halotau::axes::wavelength_nm;
 use halotau::series::{FrameCount, Samples, SeriesHeader, Stated, Warning};
 
-use self::image::{Image, PixelType, Stored};
+use self::image::Image;
 use self::insitu::Parts;
 use self::scan_fastest::ScanFastest;
 use self::tags::{Group, TagTree};
 use super::{Format, Probe};
 use crate::error::{Error, Result};
+use crate::number_type::NumberType;
 use crate::open::{OpenRequest, display_name};
 use crate::positioned::PositionedFile;
 use crate::sample_bytes::copy_at;
@@ -85,7 +86,7 @@ fn open(path: &Path, request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
 /// Lengths of an image's axes.
 #[derive(Debug, Clone, Copy)]
 struct Frames {
-    pixel: PixelType,
+    pixel: NumberType,
     pattern_rows: u64,
     pattern_cols: u64,
     frame_bytes: u64,
@@ -106,10 +107,11 @@ impl Frames {
             problem,
         };
         let data_type = image.group.count("ImageData.DataType").unwrap_or(0);
-        let pixel = PixelType::of(data_type).map_err(|found| Error::SampleType {
+        let pixel = image::number_type(data_type).map_err(|found| Error::SampleType {
             what: format!("{}, image {}", path.display(), image.index),
             found: format!("{found} (DataType {data_type})"),
         })?;
+        let pixel_bytes = pixel.n_bytes() as u64;
         let dims = image.dims.as_slice();
         let meta = image.tags().and_then(|tags| tags.group("Meta Data"));
         let kind = meta.and_then(|meta| meta.text("Format")).unwrap_or("");
@@ -158,7 +160,7 @@ impl Frames {
             (dims[0], dims[1])
         };
         let n_samples = dims.iter().try_fold(1_u64, |n, &len| n.checked_mul(len));
-        let n_bytes = n_samples.and_then(|n| n.checked_mul(pixel.n_bytes));
+        let n_bytes = n_samples.and_then(|n| n.checked_mul(pixel_bytes));
         let (Some(n_samples), Some(_)) = (n_samples.filter(|&n| n > 0), n_bytes) else {
             return Err(bad(format!("its axes have the lengths {dims:?}")));
         };
@@ -167,7 +169,7 @@ impl Frames {
             pixel,
             pattern_rows: rows,
             pattern_cols: cols,
-            frame_bytes: frame_len * pixel.n_bytes,
+            frame_bytes: frame_len * pixel_bytes,
             n_frames: n_samples / frame_len,
             scan_fastest,
         })
@@ -208,7 +210,7 @@ impl Opener<'_> {
             if self.tags.version == 3 { "DM3" } else { "DM4" },
             n_frames,
             (rows, cols),
-            frames.pixel.sample_type,
+            frames.pixel.sample_type(),
         );
         if let Some(tags) = self.image.tags() {
             describe(&mut header.series, tags);
@@ -253,7 +255,7 @@ impl Opener<'_> {
                 "image {} has axes {:?} of {} bytes a pixel, but {} bytes of pixels",
                 self.image.index,
                 self.image.dims,
-                frames.pixel.n_bytes,
+                frames.pixel.n_bytes(),
                 pixels.n_bytes()
             )));
         }
@@ -291,10 +293,13 @@ impl Opener<'_> {
         let pixels = if frames.scan_fastest {
             header.series.warnings.push(Warning::new(
                 "W115",
-                "The file holds an image of the scan for each detector pixel, not one frame after another. Every block of frames is gathered from all over the file, which is slow; convert it once with `halotau convert`, or say which axes come first with the tag Data Order Swapped.",
+                format!(
+                    "The file holds an image of the scan for each detector pixel, not one frame after another. Every block of frames is gathered from all over the file, which is slow; convert it once with `halotau convert`. If the frames do follow each other, the tag Data Order Swapped is missing: read the file as raw binary from byte {} on (data.raw).",
+                    pixels.offset
+                ),
             ));
             let n_frames = frames.n_frames;
-            let sample_bytes = frames.pixel.n_bytes;
+            let sample_bytes = frames.pixel.n_bytes() as u64;
             Pixels::ScanFastest(ScanFastest::new(
                 file,
                 pixels.offset,
@@ -426,7 +431,7 @@ impl FrameStream for DmStream {
         let mut frame = range.start;
         let decode = |record: &[u8]| {
             self.decode(record, frame, samples, at)?;
-            at += record.len() / self.frames.pixel.n_bytes as usize;
+            at += record.len() / self.frames.pixel.n_bytes();
             frame += 1;
             Ok(())
         };
@@ -455,42 +460,21 @@ impl FrameStream for DmStream {
 impl DmStream {
     /// Decodes one frame into samples from an index on.
     fn decode(&self, record: &[u8], frame: u64, samples: &mut Samples, at: usize) -> Result<()> {
-        let too_large = |value: String| Error::BadContainer {
+        let pixel = self.frames.pixel;
+        if pixel.is_sample() {
+            copy_at(samples, at, record, self.big_endian);
+            return Ok(());
+        }
+        let converted = pixel.convert(record, self.big_endian);
+        let bytes = converted.map_err(|too_large| Error::BadContainer {
             path: PathBuf::from(&self.header.series.name),
             format: FORMAT.name,
             problem: format!(
-                "frame {frame} holds the 64-bit count {value}, which 32 bits do not hold"
+                "frame {frame} holds the 64-bit count {}, which 32 bits do not hold",
+                too_large.value
             ),
-        };
-        let words = || {
-            let words = record.as_chunks::<8>().0.iter();
-            words.map(|word| {
-                if self.big_endian {
-                    u64::from_be_bytes(*word)
-                } else {
-                    u64::from_le_bytes(*word)
-                }
-            })
-        };
-        match (self.frames.pixel.stored, samples) {
-            (Stored::I8, Samples::I16(samples)) => {
-                for (sample, &byte) in samples[at..].iter_mut().zip(record) {
-                    *sample = i16::from(byte.cast_signed());
-                }
-            }
-            (Stored::I64, Samples::I32(samples)) => {
-                for (sample, word) in samples[at..].iter_mut().zip(words()) {
-                    let value = word.cast_signed();
-                    *sample = value.try_into().map_err(|_| too_large(value.to_string()))?;
-                }
-            }
-            (Stored::U64, Samples::U32(samples)) => {
-                for (sample, word) in samples[at..].iter_mut().zip(words()) {
-                    *sample = word.try_into().map_err(|_| too_large(word.to_string()))?;
-                }
-            }
-            (_, samples) => copy_at(samples, at, record, self.big_endian),
-        }
+        })?;
+        copy_at(samples, at, &bytes, false);
         Ok(())
     }
 }

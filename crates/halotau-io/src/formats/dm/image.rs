@@ -10,6 +10,7 @@ use halotau::series::SampleType;
 
 use super::tags::{ArrayPlace, Group, TagTree};
 use crate::error::{Error, Result};
+use crate::number_type::NumberType;
 
 /// An image of a file.
 pub(super) struct Image<'a> {
@@ -27,48 +28,24 @@ pub(super) struct Calibration {
     pub(super) units: String,
 }
 
-/// How pixels are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PixelType {
-    pub(super) stored: Stored,
-    /// What they are read as.
-    pub(super) sample_type: SampleType,
-    pub(super) n_bytes: u64,
-}
-
-/// Number types of pixels. All but three are among the types of samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stored {
-    AsRead,
-    I8,
-    I64,
-    U64,
-}
-
-impl PixelType {
-    /// The type of a `DataType` code, or its name where it holds no counts.
-    pub(super) fn of(code: u64) -> Result<Self, &'static str> {
-        let (sample_type, stored, n_bytes) = match code {
-            1 => (SampleType::I16, Stored::AsRead, 2),
-            2 => (SampleType::F32, Stored::AsRead, 4),
-            6 | 14 => (SampleType::U8, Stored::AsRead, 1),
-            7 => (SampleType::I32, Stored::AsRead, 4),
-            9 => (SampleType::I16, Stored::I8, 1),
-            10 => (SampleType::U16, Stored::AsRead, 2),
-            11 => (SampleType::U32, Stored::AsRead, 4),
-            12 => (SampleType::F64, Stored::AsRead, 8),
-            39 => (SampleType::I32, Stored::I64, 8),
-            40 => (SampleType::U32, Stored::U64, 8),
-            3 | 5 | 13 | 27 | 28 => return Err("complex numbers"),
-            8 | 23 => return Err("colors"),
-            _ => return Err("of an unknown type"),
-        };
-        Ok(Self {
-            stored,
-            sample_type,
-            n_bytes,
-        })
-    }
+/// The number type of a `DataType` code, or the name of what is no count.
+pub(super) fn number_type(code: u64) -> Result<NumberType, &'static str> {
+    Ok(match code {
+        1 => NumberType::Sample(SampleType::I16),
+        2 => NumberType::Sample(SampleType::F32),
+        6 => NumberType::Sample(SampleType::U8),
+        7 => NumberType::Sample(SampleType::I32),
+        9 => NumberType::I8,
+        10 => NumberType::Sample(SampleType::U16),
+        11 => NumberType::Sample(SampleType::U32),
+        12 => NumberType::Sample(SampleType::F64),
+        14 => NumberType::Bool,
+        39 => NumberType::I64,
+        40 => NumberType::U64,
+        3 | 5 | 13 | 27 | 28 => return Err("complex numbers"),
+        8 | 23 => return Err("colors"),
+        _ => return Err("of an unknown type"),
+    })
 }
 
 impl<'a> Image<'a> {

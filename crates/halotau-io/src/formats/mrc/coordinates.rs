@@ -10,8 +10,8 @@ use crate::stream::ScanStatement;
 
 /// Ending of the name.
 pub(super) const ENDING: &str = "_scan_coordinates.csv";
-/// Ten million positions have about 100 MB.
-const MOST_BYTES: u64 = 256 << 20;
+/// Six million positions.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Positions in the order of recording.
 #[derive(Debug)]

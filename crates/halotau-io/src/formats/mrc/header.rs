@@ -12,6 +12,7 @@ use std::path::Path;
 use halotau::series::{SampleType, Samples};
 
 use crate::error::{Error, Result};
+use crate::number_type::NumberType;
 use crate::positioned::PositionedFile;
 use crate::sample_bytes::copy_at;
 use crate::stream::strided::StridedFile;
@@ -37,9 +38,7 @@ pub(crate) struct MrcHeader {
 /// How pixels are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pixel {
-    I8,
-    AsRead(SampleType),
-    F16,
+    Number(NumberType),
     /// Two pixels a byte, the first in the low half; rows begin at whole bytes.
     U4,
 }
@@ -48,9 +47,7 @@ impl Pixel {
     /// What pixels are read as.
     pub(crate) fn sample_type(self) -> SampleType {
         match self {
-            Self::I8 => SampleType::I16,
-            Self::AsRead(sample_type) => sample_type,
-            Self::F16 => SampleType::F32,
+            Self::Number(number) => number.sample_type(),
             Self::U4 => SampleType::U8,
         }
     }
@@ -103,16 +100,16 @@ impl MrcHeader {
             0 => {
                 let imod_says_unsigned = i32_at(152) == IMOD && i32_at(156) & 1 == 0;
                 let unsigned = from_de || imod_says_unsigned || f32_at(80) > 127.0;
-                if unsigned {
-                    Pixel::AsRead(SampleType::U8)
+                Pixel::Number(if unsigned {
+                    NumberType::Sample(SampleType::U8)
                 } else {
-                    Pixel::I8
-                }
+                    NumberType::I8
+                })
             }
-            1 => Pixel::AsRead(SampleType::I16),
-            2 => Pixel::AsRead(SampleType::F32),
-            6 => Pixel::AsRead(SampleType::U16),
-            12 => Pixel::F16,
+            1 => Pixel::Number(NumberType::Sample(SampleType::I16)),
+            2 => Pixel::Number(NumberType::Sample(SampleType::F32)),
+            6 => Pixel::Number(NumberType::Sample(SampleType::U16)),
+            12 => Pixel::Number(NumberType::F16),
             101 => Pixel::U4,
             3 | 4 => return Err("it holds complex numbers, not counts".to_owned()),
             mode => {
@@ -167,9 +164,7 @@ impl MrcHeader {
     /// Bytes of one row.
     fn row_bytes(&self) -> u64 {
         match self.pixel {
-            Pixel::I8 => self.n_cols,
-            Pixel::AsRead(sample_type) => self.n_cols * sample_type.n_bytes() as u64,
-            Pixel::F16 => 2 * self.n_cols,
+            Pixel::Number(number) => self.n_cols * number.n_bytes() as u64,
             Pixel::U4 => self.n_cols.div_ceil(2),
         }
     }
@@ -187,21 +182,10 @@ impl MrcHeader {
     /// Decodes one frame into samples from an index on.
     pub(crate) fn decode(&self, frame: &[u8], samples: &mut Samples, at: usize) {
         match (self.pixel, samples) {
-            (Pixel::I8, Samples::I16(samples)) => {
-                for (sample, &byte) in samples[at..].iter_mut().zip(frame) {
-                    *sample = i16::from(byte.cast_signed());
-                }
-            }
-            (Pixel::F16, Samples::F32(samples)) => {
-                let words = frame.as_chunks::<2>().0;
-                for (sample, word) in samples[at..].iter_mut().zip(words) {
-                    let bits = if self.big_endian {
-                        u16::from_be_bytes(*word)
-                    } else {
-                        u16::from_le_bytes(*word)
-                    };
-                    *sample = from_half(bits);
-                }
+            (Pixel::Number(number), samples) if !number.is_sample() => {
+                // Only 64-bit integers can be too large, and there is no mode of such.
+                let bytes = number.convert(frame, self.big_endian).unwrap_or_default();
+                copy_at(samples, at, &bytes, false);
             }
             (Pixel::U4, Samples::U8(samples)) => {
                 let rows = samples[at..].chunks_exact_mut(self.n_cols as usize);
@@ -216,42 +200,5 @@ impl MrcHeader {
             }
             (_, samples) => copy_at(samples, at, frame, self.big_endian),
         }
-    }
-}
-
-/// A number of 16 bits: sign 1, exponent 5, fraction 10.
-fn from_half(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f32::from(bits & 0x3ff);
-    let size = match exponent {
-        // Zero and numbers too small for a leading 1.
-        0 => fraction * 2.0_f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1024.0 + fraction) * 2.0_f32.powi(exponent - 25),
-    };
-    sign * size
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_floats_are_those_of_the_standard() {
-        let known = [
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0001, 5.960_464_5e-8),
-            (0x0400, 6.103_515_6e-5),
-            (0x3555, 0.333_251_95),
-            (0x7c00, f32::INFINITY),
-        ];
-        for (bits, value) in known {
-            assert_eq!(from_half(bits), value, "{bits:#x}");
-        }
-        assert!(from_half(0x7e00).is_nan());
     }
 }
