@@ -24,6 +24,9 @@ use crate::stream::concat::{ConcatStream, Order};
 /// Files that are kept open. Systems commonly allow a process 1024; the others are opened when read.
 const MOST_OPEN: usize = 256;
 
+/// Folders inside folders in which scans are looked for.
+const DEEPEST: usize = 3;
+
 /// Code of the warning about files in a folder that are left out.
 const FILES_LEFT_OUT: &str = "W102";
 
@@ -41,16 +44,19 @@ struct ScanFile {
     source: Option<BoxedSource>,
 }
 
-/// Opens the scans of a folder in natural order; where it holds folders only, those of its folders.
+/// Opens the scans of a folder in natural order; where it holds no scans, those of its folders.
 pub(crate) fn open_folder(request: &OpenRequest) -> Result<BoxedSource> {
     let folder = &request.path;
     let mut found = Entries::of(folder, request)?;
-    if found.files.is_empty() {
-        // One folder an acquisition is how some programs save a series of scans.
-        let folders = std::mem::take(&mut found.folders);
-        for inner in folders {
+    // One folder an acquisition is how some programs save a series of scans; others make one for each hour, minute and second.
+    for _ in 0..DEEPEST {
+        if !found.files.is_empty() {
+            break;
+        }
+        for inner in std::mem::take(&mut found.folders) {
             let inside = Entries::of(&inner, request)?;
             found.files.extend(inside.files);
+            found.folders.extend(inside.folders);
             found.left_out.extend(inside.left_out);
         }
     }

@@ -76,6 +76,13 @@ fn open(path: &Path, request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
             "The file is one half of a split sensor, and the other half is not beside it; the frames are half frames, as they are stored.",
         ));
     }
+    let n_lost = acquisition.n_lost()?;
+    if n_lost > 0 {
+        series.warnings.push(Warning::new(
+            "W119",
+            format!("Missing_Frame_Info.txt lists {n_lost} frames as lost; the frames that there are are read one after another, so that later ones may belong to earlier positions."),
+        ));
+    }
     correct(stream, &acquisition, request)
 }
 

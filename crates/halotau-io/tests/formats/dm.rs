@@ -174,6 +174,23 @@ fn stacks_are_recordings_and_times_where_their_axis_is_a_time() {
 }
 
 #[test]
+fn one_file_a_frame_in_folders_of_the_clock_is_a_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    for (second, first) in [("Second_09", 0), ("Second_10", 40)] {
+        let inner = folder.path().join("Hour_00/Minute_01").join(second);
+        fs::create_dir_all(&inner).unwrap();
+        for frame in 0..2 {
+            let first = first + 20 * frame;
+            let bytes = ImageSpec::u16(&[5, 4], first..first + 20).file(DM4);
+            fs::write(inner.join(format!("Frame_{frame}.dm4")), bytes).unwrap();
+        }
+    }
+    let (source, samples) = read_all(&shaped(folder.path(), [2, 1, 2, 0, 0]));
+    assert_eq!(source.header().shape.n_times, 2);
+    assert_eq!(samples, (0..80).map(f64::from).collect::<Vec<_>>());
+}
+
+#[test]
 fn numbers_of_other_widths_are_read_or_refused() {
     let with = |data_type, array_code, pixels: Vec<u8>| {
         let spec = ImageSpec {

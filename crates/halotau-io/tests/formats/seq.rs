@@ -107,6 +107,21 @@ fn times_are_those_of_the_frames_or_of_the_rate() {
 }
 
 #[test]
+fn lists_of_lost_frames_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "a.seq", &seq(4, 0, 6, &stamps(6)));
+    let list = folder.path().join("a.seq.Missing_Frame_Info.txt");
+    for (text, n_warnings) in [
+        ("Frame number of missing frames: \r\n", 0),
+        ("Frames: 3\r\n5", 1),
+    ] {
+        fs::write(&list, text).unwrap();
+        let source = open(&shaped(&path, [3, 1, 2, 0, 0])).unwrap();
+        assert_eq!(source.header().warnings.len(), n_warnings, "{text}");
+    }
+}
+
+#[test]
 fn references_are_applied_when_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "a.seq", &seq(4, 10, 1, &stamps(1)));

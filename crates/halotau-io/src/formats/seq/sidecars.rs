@@ -117,6 +117,18 @@ impl Acquisition {
         self.reference(".gain.mrc")
     }
 
+    /// Numbers of frames that the recorder lists as lost.
+    pub(super) fn n_lost(&self) -> Result<usize> {
+        let Some(path) = self.sidecar(".Missing_Frame_Info.txt") else {
+            return Ok(0);
+        };
+        let bytes = PositionedFile::open(&path)?.start(MOST_CONFIG_BYTES as usize)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let list = text.split_once(':').map_or("", |(_, list)| list);
+        let numbers = list.split(|c: char| !c.is_ascii_digit());
+        Ok(numbers.filter(|number| !number.is_empty()).count())
+    }
+
     /// What the camera's configuration says.
     pub(super) fn config(&self) -> Result<Option<Config>> {
         let Some(path) = self.sidecar(".Config.Metadata.xml") else {
