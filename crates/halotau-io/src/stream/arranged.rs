@@ -27,6 +27,9 @@ const MISSING_FACTOR: u64 = 1000;
 /// ... or where at most this many are missing.
 const MOST_MISSING: u64 = 100_000;
 
+/// A stamp before 1990, when no camera here was built, counts from another moment than 1970.
+const FIRST_DATE_NS: i64 = 631_152_000_000_000_000;
+
 /// A recording as a series of scans.
 pub(crate) struct ArrangedSource {
     header: SeriesHeader,
@@ -378,7 +381,8 @@ impl ArrangedSource {
         let Some(&first) = stamps.first() else {
             return Ok(());
         };
-        self.header.start_unix_ns = Some(first);
+        // Clocks that start with the detector count from no date.
+        self.header.start_unix_ns = Some(first).filter(|&first| first > FIRST_DATE_NS);
         // A source of frames that knew its scans' times is arranged anew, so they hold no longer.
         self.header.times_s = None;
         if stamps.len() < shape.n_times || shape.n_times < 2 {
@@ -607,6 +611,9 @@ fn warn_of_flyback(
     if asked || statement.flyback_cols + statement.prescan_cols > 0 || statement.n_times.is_some() {
         return;
     }
+    // Frames before the first line are none of its lines.
+    let offset = layout.sync_offset.unwrap_or(statement.sync_offset);
+    let n_acquired = n_acquired.saturating_sub(u64::try_from(offset).unwrap_or(0));
     let (rows, cols) = (statement.n_rows as u64, statement.n_cols as u64);
     let divides = |line: u64| {
         let per_scan = rows.checked_mul(line);
