@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::arrangement::NOT_STATED;
 use crate::error::{Error, Result, ShapeMismatch};
-use crate::formats::Format;
+use crate::formats::{Format, is_picture};
 use crate::open::{BoxedSource, Container, OpenRequest, container, open_container};
 use crate::sample_bytes::prepare;
 use crate::stream::FrameStream;
@@ -61,6 +61,7 @@ pub(crate) fn open_folder(request: &OpenRequest) -> Result<BoxedSource> {
         }
     }
     let name = crate::open::display_name(folder);
+    found.leave_pictures_out();
     found.left_out.append(&mut found.folders);
     let warning = found.left_out.first().map(|first| {
         Warning::new(
@@ -84,6 +85,25 @@ struct Entries {
 }
 
 impl Entries {
+    /// Leaves out pictures that lie beside recordings: virtual images that the acquisition program made.
+    fn leave_pictures_out(&mut self) {
+        let is_picture = |container: &Container| matches!(container, Container::Detector(format) if is_picture(format));
+        if self
+            .files
+            .iter()
+            .all(|(_, container)| is_picture(container))
+        {
+            return;
+        }
+        let (pictures, files) = std::mem::take(&mut self.files)
+            .into_iter()
+            .partition(|(_, container)| is_picture(container));
+        self.files = files;
+        let pictures: Vec<(PathBuf, Container)> = pictures;
+        self.left_out
+            .extend(pictures.into_iter().map(|(path, _)| path));
+    }
+
     fn of(folder: &Path, request: &OpenRequest) -> Result<Self> {
         let list = |e| Error::io(folder, "list", e);
         let mut paths = Vec::new();

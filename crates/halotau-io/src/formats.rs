@@ -5,12 +5,20 @@
 
 mod blo;
 mod clock;
+mod described_raw;
 mod dm;
+mod empad;
+mod fields;
 mod frms6;
 mod mib;
 mod mrc;
 mod ndata;
 mod seq;
+mod ser;
+mod sidecar;
+mod tiff;
+mod timepix3;
+mod tvips;
 
 use std::path::{Path, PathBuf};
 
@@ -32,15 +40,21 @@ pub(crate) struct Format {
     pub(crate) open: fn(&Path, &OpenRequest) -> Result<Box<dyn FrameStream>>,
 }
 
-/// Formats in the order in which they are tried: those with a signature first, those that are known by a sidecar last.
-/// StreamPix comes before MRC, because its references are files of the latter.
+/// Formats in the order in which they are tried: those with a signature first, those that are known by a sidecar last. What a person
+/// has described in a sidecar of ours is taken as described. StreamPix comes before MRC, because its references are files of the latter.
 const FORMATS: &[Format] = &[
+    timepix3::FORMAT,
+    described_raw::FORMAT,
     blo::FORMAT,
     mib::FORMAT,
     frms6::FORMAT,
     seq::FORMAT,
     mrc::FORMAT,
     dm::FORMAT,
+    ser::FORMAT,
+    tvips::FORMAT,
+    tiff::FORMAT,
+    empad::FORMAT,
     dectris::FORMAT,
     ndata::FORMAT,
 ];
@@ -74,6 +88,19 @@ pub(crate) fn recognize(
     Ok(FORMATS
         .iter()
         .find_map(|format| Some((format, (format.recognize)(&probe)?))))
+}
+
+/// Whether files of a format are commonly pictures that lie beside the recording they were made of.
+pub(crate) fn is_picture(format: &Format) -> bool {
+    format.name == tiff::FORMAT.name
+}
+
+/// Nanoseconds since 1970 of a number of seconds, `None` where 64 bits do not hold them.
+fn unix_ns(seconds: f64) -> Option<i64> {
+    // The year 2255; whole and fraction apart, because 53 bits do not hold the nanoseconds of today.
+    (0.0..9e9)
+        .contains(&seconds)
+        .then(|| seconds as i64 * 1_000_000_000 + (seconds.fract() * 1e9).round() as i64)
 }
 
 /// What a person calls the formats of detectors that are read, besides HDF5, Zarr, `.npy` and raw binary.

@@ -4,15 +4,15 @@
 //! IMGBLO | header | virtual image | (AA 55 · number u32 · pattern u8 [side, side]) for each position, row by row
 //! ```
 //!
-//! All numbers are little-endian. There are no times: a series is a folder of files. Patterns are read as they are
-//! stored, first row first.
+//! All numbers are little-endian. Frames have no times of their own, the file has one: a series is a folder of files. Patterns
+//! are read as they are stored, first row first.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use halotau::series::{FrameCount, SampleType, Samples, Stated};
 
-use super::{Format, Probe};
+use super::{Format, Probe, unix_ns};
 use crate::error::{Error, Result};
 use crate::open::{OpenRequest, display_name};
 use crate::positioned::PositionedFile;
@@ -29,6 +29,8 @@ pub(crate) const FORMAT: Format = Format {
 const MAGIC: &[u8] = b"IMGBLO";
 /// Bytes of the fields that are read.
 const HEADER_BYTES: usize = 64;
+/// 1970-01-01 in days since 1899-12-30, from which the header counts.
+const UNIX_EPOCH_DAYS: f64 = 25_569.0;
 /// Bytes before each pattern.
 const FRAME_HEADER_BYTES: u64 = 6;
 
@@ -105,6 +107,11 @@ fn open(path: &Path, _request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
     let voltage_kv = f64::from(u32_at(46)) / 1e3;
     if voltage_kv > 0.0 {
         series.voltage_kv = Some(Stated::new(voltage_kv, "voltage of the header"));
+    }
+    // A serial date in the time of the place. The zone is not stated, so times between files are right and the hour may not be.
+    let days = f64_at(56);
+    if days >= UNIX_EPOCH_DAYS {
+        series.start_unix_ns = unix_ns((days - UNIX_EPOCH_DAYS) * 86_400.0);
     }
     Ok(Box::new(BlockFile { header, frames }))
 }

@@ -22,6 +22,9 @@ pub(crate) fn block_file(n_rows: u16, n_cols: u16, numbers: &[u32]) -> Vec<u8> {
     bytes[26..28].copy_from_slice(&n_rows.to_le_bytes());
     bytes[30..38].copy_from_slice(&1.25_f64.to_le_bytes());
     bytes[46..50].copy_from_slice(&200_000_u32.to_le_bytes());
+    // Noon of 2020-01-01, days since 1899-12-30, and as many minutes as the number of the first frame.
+    let days = 43_831.5 + numbers.first().map_or(0.0, |&n| f64::from(n) / 1440.0);
+    bytes[56..64].copy_from_slice(&days.to_le_bytes());
     for (frame, number) in numbers.iter().enumerate() {
         bytes.extend([0xaa, 0x55]);
         bytes.extend(number.to_le_bytes());
@@ -45,6 +48,11 @@ fn a_scan_is_read_with_its_axes() {
     assert_eq!((header.shape.n_rows, header.shape.n_cols), (2, 3));
     assert_eq!(header.step_nm.as_ref().unwrap().value, 1.25);
     assert_eq!(header.voltage_kv.as_ref().unwrap().value, 200.0);
+    let start = header.start_unix_ns.unwrap();
+    assert!(
+        (start - 1_577_880_060_000_000_000).abs() < 1_000_000,
+        "{start}"
+    );
     assert_eq!(header.frame_counts.len(), 2);
     assert!(header.warnings.is_empty(), "{:?}", header.warnings);
     let expected: Vec<f64> = (0..96).map(f64::from).collect();
@@ -144,6 +152,8 @@ fn a_folder_is_a_series() {
     assert_eq!((shape.n_times, shape.n_rows, shape.n_cols), (2, 1, 2));
     assert_eq!(samples.len(), 64);
     assert_eq!(source.header().warnings[0].code, "W102");
+    let times = source.header().times_s.as_ref().unwrap();
+    assert!((times[1] - 2400.0).abs() < 1e-3, "{times:?}");
 }
 
 #[test]

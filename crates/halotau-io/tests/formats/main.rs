@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod blo;
+mod described_raw;
 mod dm;
 mod dm_writer;
+mod empad;
 mod frms6;
 mod hdf5;
 mod hostile;
@@ -12,3 +14,7 @@ mod mrc;
 mod reading;
 mod samples;
 mod seq;
+mod ser;
+mod tiff;
+mod timepix3;
+mod tvips;

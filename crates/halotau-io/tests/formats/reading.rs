@@ -35,3 +35,15 @@ fn numbers(samples: &Samples) -> Vec<f64> {
     }
     with_samples!(samples, samples => each(samples))
 }
+
+/// An empty folder that Python readers look into after the tests of this crate: `tests/python/test_rosettasciio.py`.
+pub(crate) fn for_other_readers(format: &str) -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("readers")
+        .join(format);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
