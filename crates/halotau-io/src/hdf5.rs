@@ -23,7 +23,7 @@ mod source;
 mod value;
 mod virtual_parts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ pub(crate) fn open_hdf5(
         notes.splice(0..0, (notes.len()..dims.len()).map(|_| None));
         notes
     };
-    let attributes = convention.attributes(&dataset, &axes, shape.n_times);
+    let attributes = convention.attributes(&dataset, shape.n_times);
     let mut source = Hdf5Source::new(dataset, dims.clone(), shape, &name, convention.format())?;
     let header = source.header_mut();
     header.warnings.extend(axes.warnings);
@@ -161,10 +161,14 @@ fn candidates(file: &Arc<Hdf5File>) -> Result<Listing> {
     let mut datasets = HashMap::new();
     let mut absent = None;
     let mut n_elsewhere = 0;
+    let mut seen = HashSet::new();
     for path in file.paths() {
         let dataset = match file.find(path) {
-            // A soft link leads to what is listed at its own place.
-            Some(Place::Here(object, real)) if real == path => Dataset::of(file, object, path),
+            // A soft link leads to what is listed at its own place, and an object of two names is one.
+            Some(Place::Here(object, real)) if real == path => seen
+                .insert(std::ptr::from_ref(object))
+                .then(|| Dataset::of(file, object, path))
+                .flatten(),
             Some(Place::Elsewhere { .. }) if n_elsewhere < MOST_FILES => {
                 n_elsewhere += 1;
                 match resolve(file, path) {

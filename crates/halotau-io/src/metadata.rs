@@ -58,6 +58,13 @@ impl AttributeValue {
     }
 }
 
+impl AxisNote {
+    /// Whether the unit is one of time.
+    pub(crate) fn is_time(&self) -> bool {
+        unit_factor(&self.unit, Field::Period).is_some()
+    }
+}
+
 /// One axis as HyperSpy, EMD or py4DSTEM describe it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AxisNote {
@@ -106,7 +113,11 @@ pub(crate) fn describe(
     };
     let note = |axis: usize| axes.get(axis).and_then(Option::as_ref);
     let scan_axis = lead.checked_sub(1).and_then(note);
-    let time_axis = lead.checked_sub(3).and_then(note);
+    // Stacks and lines in time have fewer axes.
+    let time_axis = match lead {
+        1 | 2 if header.shape.n_times > 1 => note(0),
+        _ => lead.checked_sub(3).and_then(note),
+    };
     for (note, field) in [
         (note(lead), Field::QStep),
         (scan_axis, Field::Step),

@@ -58,7 +58,14 @@ pub(crate) fn open_zarr(
     // writes, are reserved in paths inside a store.
     let store = FilesystemStore::new(&folder).map_err(|e| bad(e.to_string()))?;
     let array = Array::open(Arc::new(store), "/").map_err(|e| bad(e.to_string()))?;
-    let shape = arrange(&what, array.shape(), wanted)?;
+    let axes = axes_beside(&folder, array.dimensionality());
+    // A stack along an axis of time is a series at one position.
+    let in_time = match (wanted, array.shape(), axes.first()) {
+        (None, &[n, _, _], Some(Some(note))) if note.is_time() => usize::try_from(n).ok(),
+        _ => None,
+    };
+    let asked = wanted.or(in_time.map(|n_times| [n_times, 1, 1, 0, 0]));
+    let shape = arrange(&what, array.shape(), asked)?;
     let origin = vec![0; array.dimensionality()];
     let chunk: Vec<u64> = array
         .chunk_shape(&origin)
@@ -99,7 +106,7 @@ pub(crate) fn open_zarr(
     let format = format!("Zarr v{}", node.version());
     let mut header = SeriesHeader::new(crate::open::display_name(path), format, shape, sample_type);
     header.chunk = decoded_at_once.chunk_shape(&shape);
-    note_unknown_scan(&mut header, array.shape(), wanted);
+    note_unknown_scan(&mut header, array.shape(), asked);
     header.missing = recorded_missing(array.attributes(), &shape).map_err(|()| {
         bad(format!(
             "the attribute {MISSING} lists frames that are not there"
@@ -117,7 +124,6 @@ pub(crate) fn open_zarr(
         }
         attributes.extend(times_beside(group, shape.n_times));
     }
-    let axes = axes_beside(&folder, array.dimensionality());
     describe(&mut header, &attributes, &axes);
     Ok(ZarrSource {
         header,

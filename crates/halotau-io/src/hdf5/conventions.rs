@@ -217,8 +217,8 @@ impl Convention {
     }
 
     /// What is said of the microscope and the acquisition.
-    pub(super) fn attributes(&self, dataset: &Dataset, axes: &Axes, n_times: usize) -> Record {
-        record::collect(self, dataset, axes, n_times)
+    pub(super) fn attributes(&self, dataset: &Dataset, n_times: usize) -> Record {
+        record::collect(self, dataset, n_times)
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn open(
     }
     let dims = dataset.dims.clone();
     let shape = arrange(&what, &dims, None)?;
-    let attributes = convention.attributes(&dataset, axes, 1);
+    let attributes = convention.attributes(&dataset, 1);
     let mut source = Hdf5Source::new(dataset, dims, shape, name, convention.format())?;
     let mut notes = axes.notes.clone();
     notes.remove(2);

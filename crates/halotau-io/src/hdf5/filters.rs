@@ -8,8 +8,11 @@ use rust_hdf5::Filter;
 use rust_hdf5::format::FormatError;
 use rust_hdf5::format::messages::filter::{FilterPipeline, reverse_filters_masked_bounded};
 
+use zarrs::array::codec::{blosc_decompress_bytes, blosc_validate};
+
 use super::bitshuffle::{self, BlockCodec};
 
+const BLOSC: u16 = 32001;
 const LZ4: u16 = 32004;
 const BITSHUFFLE: u16 = 32008;
 const ZSTD: u16 = 32015;
@@ -17,6 +20,17 @@ const ZSTD: u16 = 32015;
 /// Bytes that a block may grow between two filters: a checksum, or the frame of a codec around what did not
 /// shrink.
 const SLACK: (usize, usize) = (8, 1 << 16);
+
+/// Blocks up to this size are decoded whatever they were stored as.
+const PLAUSIBLE_BYTES: usize = 16 << 20;
+
+/// How many times smaller than its samples a block is stored at most: LZ4 and gzip repeat up to about 1000 bytes
+/// for each that they store, Zstandard a whole block of 128 KiB for four.
+const MOST_RATIO: usize = 1100;
+const MOST_RATIO_ZSTD: usize = 1 << 15;
+
+/// The number of Zstandard in the third byte of a Blosc block.
+const BLOSC_ZSTD: u8 = 4;
 
 /// Why a block cannot be decoded.
 #[derive(Debug)]
@@ -46,6 +60,21 @@ pub(super) fn decode(
         .filter(|(idx, _)| mask.checked_shr(*idx as u32).unwrap_or(0) & 1 == 0)
         .map(|(_, filter)| filter)
         .collect();
+    let is_zstd = |filter: &&Filter| match filter.id {
+        ZSTD | BLOSC => true,
+        BITSHUFFLE => filter.cd_values.get(4) == Some(&3),
+        _ => false,
+    };
+    let ratio = match used.iter().any(is_zstd) {
+        true => MOST_RATIO_ZSTD,
+        false => MOST_RATIO,
+    };
+    if n_bytes > PLAUSIBLE_BYTES && n_bytes / ratio > stored.len() {
+        return Err(Refusal::Damaged(format!(
+            "{} stored bytes cannot be {n_bytes}",
+            stored.len()
+        )));
+    }
     let most = n_bytes.saturating_add(n_bytes / SLACK.0 + SLACK.1);
     let mut bytes = stored;
     for (idx, filter) in used.iter().enumerate().rev() {
@@ -100,6 +129,15 @@ fn decode_one(
         }
         ZSTD => zstd::bulk::decompress(stored, exact.unwrap_or(most))
             .map_err(|e| Refusal::Damaged(format!("a Zstandard frame does not decode: {e}"))),
+        // The general decoder knows the other codecs of Blosc.
+        BLOSC if stored.get(2).is_some_and(|flags| flags >> 5 == BLOSC_ZSTD) => {
+            let n_bytes = blosc_validate(stored).filter(|&n| n <= most);
+            let n_bytes = n_bytes.ok_or_else(|| {
+                Refusal::Damaged("the header of a Blosc block is wrong".to_owned())
+            })?;
+            blosc_decompress_bytes(stored, n_bytes, 1)
+                .map_err(|e| Refusal::Damaged(format!("a Blosc block does not decode: {e}")))
+        }
         id => {
             let pipeline = FilterPipeline {
                 filters: vec![filter.clone()],

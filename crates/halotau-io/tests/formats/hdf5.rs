@@ -1,7 +1,7 @@
 //! HDF5 files of every writer: do they read to the right numbers, and do links lead where they may?
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use halotau::series::{FrameBlock, FrameRun, SampleType};
 use halotau_io::{Error, OpenRequest, open};
@@ -389,6 +389,64 @@ fn counters_of_fpd_are_chosen_and_velox_frames_are_the_last_axis() {
             .flat_map(|frame| (0..6).map(move |idx| f64::from(idx * 5 + frame - 10)))
             .collect();
         assert_eq!(samples, expected, "{chunk:?}");
+    }
+}
+
+/// Files of the HDF5 library with every kind of filter, index and group; see `make_specimens.py` beside them.
+fn specimens() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specimens/hdf5");
+    let entries = fs::read_dir(folder).unwrap();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "h5"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn every_kind_of_filter_index_and_group_gives_the_same_series() {
+    let expected: Vec<f64> = (0..7 * 3 * 5 * 4 * 6)
+        .map(|n| f64::from(n * 7919 % 60013))
+        .collect();
+    let paths = specimens();
+    assert_eq!(paths.len(), 21);
+    for path in paths {
+        let mut names = vec![None];
+        let has_links = path.to_string_lossy().contains("many_objects");
+        if has_links {
+            names.extend(["soft", "hard", "/group 7/link"].map(Some));
+        }
+        for name in names {
+            let mut request = OpenRequest::new(&path);
+            request.dataset = name.map(str::to_owned);
+            let (source, samples) = read_all(&request);
+            let header = source.header();
+            assert_eq!(
+                header.shape.to_string(),
+                "time 7 · scan 3 x 5 · pattern 4 x 6",
+                "{path:?}"
+            );
+            assert!(samples == expected, "{path:?} {name:?}");
+            assert!(header.missing.is_empty(), "{path:?}");
+            if has_links {
+                assert_eq!(header.temperature_k.as_ref().unwrap().value, 633.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn broken_specimens_are_errors() {
+    for path in specimens() {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let specimen = SpecimenFile {
+            name: "specimen.h5",
+            bytes: fs::read(&path).unwrap(),
+            header_bytes: 8,
+        };
+        println!("{name}");
+        attack(&[specimen], "specimen.h5", |path| OpenRequest::new(path));
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::super::dataset::{Dataset, value_at};
 use super::super::file::{Hdf5File, join};
 use super::super::value::{Value, attributes};
-use super::{Axes, Convention};
+use super::Convention;
 use crate::metadata::{Attribute, AttributeValue, names_times, unix_ns};
 
 /// What a file says besides its frames and axes.
@@ -19,12 +19,7 @@ pub(in crate::hdf5) struct Record {
 }
 
 /// The attributes of the dataset, of its group and of the file, then what the writer's own rules say.
-pub(super) fn collect(
-    convention: &Convention,
-    dataset: &Dataset,
-    axes: &Axes,
-    n_times: usize,
-) -> Record {
+pub(super) fn collect(convention: &Convention, dataset: &Dataset, n_times: usize) -> Record {
     let file = &dataset.file;
     let group = dataset.name.rsplit_once('/').map_or("", |(group, _)| group);
     let mut record = Record::default();
@@ -40,23 +35,6 @@ pub(super) fn collect(
         Convention::Nion(properties) => record.add_nion(properties),
         Convention::Dm5 => record.add_dm5(file, group),
         Convention::Nexus | Convention::Velox | Convention::Matlab | Convention::Plain => {}
-    }
-    // Where time is the axis of a stack or of lines, its step is the period.
-    if let Some([n, ..]) = axes.scan
-        && n > 1
-        && dataset.dims.len() < 5
-        && let Some(Some(note)) = axes.notes.first()
-    {
-        let factor = match note.unit.as_str() {
-            "s" | "sec" => 1.0,
-            "ms" => 1e-3,
-            "min" => 60.0,
-            _ => f64::NAN,
-        };
-        let period_s = note.step * factor;
-        if period_s.is_finite() {
-            record.add("period_s", period_s, note.origin.clone());
-        }
     }
     record
 }
