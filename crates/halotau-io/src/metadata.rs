@@ -58,6 +58,11 @@ impl AttributeValue {
     }
 }
 
+/// The factor from a written unit of time to seconds; `None` where it is none.
+pub(crate) fn time_factor(unit: &str) -> Option<f64> {
+    unit_factor(unit, Field::Period)
+}
+
 impl AxisNote {
     /// Whether the unit is one of time.
     pub(crate) fn is_time(&self) -> bool {

@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use super::dataset::{Dataset, value_at};
 use super::file::{Hdf5File, join};
 use super::value::{Value, attribute, attributes};
-use crate::metadata::{AxisNote, describe};
+use crate::metadata::{AxisNote, describe, time_factor};
 
 pub(in crate::hdf5) use record::Record;
 
@@ -234,7 +234,7 @@ impl Axis {
     fn is_time(&self) -> bool {
         let name = self.name.to_lowercase();
         let named = name == "t" || name.starts_with("time") || name == "frames_t";
-        named || matches!(self.unit.as_str(), "s" | "sec" | "ms" | "min")
+        named || time_factor(&self.unit).is_some()
     }
 }
 

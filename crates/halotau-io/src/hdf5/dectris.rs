@@ -37,8 +37,8 @@ pub(crate) const FORMAT: Format = Format {
     open,
 };
 
-/// The group of the links to the frames.
-const DATA: &str = "entry/data";
+/// The group of the links to the frames, and that of the first detectors.
+const DATA: [&str; 2] = ["entry/data", "entry"];
 
 /// The group of what the detector says of itself.
 const DETECTOR: &str = "entry/instrument/detector";
@@ -81,16 +81,19 @@ fn recognize(probe: &Probe<'_>) -> Option<PathBuf> {
 
 /// Numbers and paths of the links to the frames, in order.
 fn numbered(file: &Hdf5File) -> Vec<(u64, String)> {
-    let mut links: Vec<(u64, String)> = file
-        .names_in(DATA)
-        .into_iter()
-        .filter_map(|name| {
-            let number = name.strip_prefix("data_")?.parse().ok()?;
-            Some((number, format!("{DATA}/{name}")))
-        })
-        .collect();
-    links.sort_unstable();
-    links
+    let links_in = |group: &&str| {
+        let mut links: Vec<(u64, String)> = file
+            .names_in(group)
+            .into_iter()
+            .filter_map(|name| {
+                let number = name.strip_prefix("data_")?.parse().ok()?;
+                Some((number, format!("{group}/{name}")))
+            })
+            .collect();
+        links.sort_unstable();
+        (!links.is_empty()).then_some(links)
+    };
+    DATA.iter().find_map(links_in).unwrap_or_default()
 }
 
 /// The frames of one data file.
@@ -129,7 +132,7 @@ fn open(path: &Path, request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
     let Some((first, last)) = parts.first().zip(parts.last()) else {
         // Nothing is there: say what the first link leads to.
         let (dataset, _) = find_dataset(&master, None)?;
-        return Err(dataset.corrupt(DATA.to_owned(), "no frame is there".to_owned()));
+        return Err(dataset.corrupt(DATA[0].to_owned(), "no frame is there".to_owned()));
     };
     let (shape, sample_type) = kind(first)?;
     let n_frames = last.first + last.n_frames;

@@ -392,6 +392,132 @@ fn counters_of_fpd_are_chosen_and_velox_frames_are_the_last_axis() {
     }
 }
 
+#[test]
+fn nexus_files_lead_to_their_signal_and_their_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scan.nxs");
+    let file = H5File::create(&path).unwrap();
+    file.set_attr_string("default", "scan").unwrap();
+    let entry = file.create_group("scan").unwrap();
+    entry.set_attr_string("NX_class", "NXentry").unwrap();
+    entry.set_attr_string("default", "plot").unwrap();
+    let data = entry.create_group("plot").unwrap();
+    data.set_attr_string("NX_class", "NXdata").unwrap();
+    data.set_attr_string("signal", "frames").unwrap();
+    data.set_attr_string_array("axes", &["moment", "y", "x", ".", "q"])
+        .unwrap();
+    data.set_attr_numeric("q_indices", &4_i32).unwrap();
+    let values: Vec<u16> = (0..3 * 2 * 2 * 2 * 3).collect();
+    let shape = [3, 2, 2, 2, 3];
+    let frames = data
+        .new_dataset::<u16>()
+        .shape(shape)
+        .create("frames")
+        .unwrap();
+    frames.write_raw(&values).unwrap();
+    let larger = data
+        .new_dataset::<u16>()
+        .shape([9; 4])
+        .create("larger")
+        .unwrap();
+    larger.write_raw(&[7_u16; 9 * 9 * 9 * 9]).unwrap();
+    let text = |dataset: &rust_hdf5::H5Dataset, name: &str, value: &str| {
+        let attribute = dataset.new_attr::<rust_hdf5::VarLenUnicode>().shape(());
+        attribute.create(name).unwrap().write_string(value).unwrap();
+    };
+    let axis = |name: &str, positions: &[f64], unit: &str| {
+        let axis = data.new_dataset::<f64>().shape([positions.len()]);
+        let axis = axis.create(name).unwrap();
+        axis.write_raw(positions).unwrap();
+        text(&axis, "units", unit);
+        axis
+    };
+    axis("x", &[1.0, 3.5], "nm");
+    axis("q", &[0.0, 0.2, 0.4], "1/nm");
+    // Not even, so that only the moments themselves can say it.
+    let moment = axis("moment", &[1000.0, 3000.0, 9000.0], "ms");
+    text(&moment, "start", "2000-03-01T00:00:00Z");
+    file.close().unwrap();
+    let (source, samples) = read_all(&OpenRequest::new(&path));
+    let header = source.header();
+    assert_eq!(
+        header.shape.to_string(),
+        "time 3 · scan 2 x 2 · pattern 2 x 3"
+    );
+    assert!(
+        samples
+            .iter()
+            .zip(&values)
+            .all(|(a, b)| *a == f64::from(*b))
+    );
+    assert_eq!(header.times_s, Some(vec![0.0, 2.0, 8.0]));
+    assert_eq!(header.step_nm.as_ref().unwrap().value, 2.5);
+    assert_eq!(header.q_step_per_nm.as_ref().unwrap().value, 0.2);
+    assert_eq!(header.start_unix_ns, Some(951_868_800_000_000_000));
+}
+
+/// A zip archive of files that are stored as they are.
+fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut archive, mut list) = (Vec::new(), Vec::new());
+    for (name, bytes) in files {
+        let start = archive.len() as u32;
+        let mut sizes = [0; 4].to_vec();
+        sizes.extend([bytes.len() as u32; 2].map(u32::to_le_bytes).concat());
+        sizes.extend((name.len() as u16).to_le_bytes());
+        sizes.extend([0, 0]);
+        archive.extend(b"PK\x03\x04\x0a\0\0\0\0\0\0\0\0\0");
+        archive.extend(&sizes);
+        archive.extend(name.as_bytes());
+        archive.extend(*bytes);
+        list.extend(b"PK\x01\x02\x0a\0\x0a\0\0\0\0\0\0\0\0\0");
+        list.extend(&sizes);
+        list.extend([0; 10]);
+        list.extend(start.to_le_bytes());
+        list.extend(name.as_bytes());
+    }
+    let n = (files.len() as u16).to_le_bytes();
+    let (list_start, list_len) = (archive.len() as u32, list.len() as u32);
+    archive.extend(list);
+    archive.extend(b"PK\x05\x06\0\0\0\0");
+    archive.extend([n, n].concat());
+    archive.extend(list_len.to_le_bytes());
+    archive.extend(list_start.to_le_bytes());
+    archive.extend([0, 0]);
+    archive
+}
+
+#[test]
+fn ndata_archives_hold_a_series_or_are_errors() {
+    let header = "{'descr': '<u2', 'fortran_order': False, 'shape': (3, 4, 2, 2), }\n";
+    let mut array = b"\x93NUMPY\x01\x00".to_vec();
+    array.extend((header.len() as u16).to_le_bytes());
+    array.extend(header.as_bytes());
+    array.extend((0..48_u16).flat_map(u16::to_le_bytes));
+    let properties =
+        br#"{"is_sequence": true, "collection_dimension_count": 1, "datum_dimension_count": 2,
+        "dimensional_calibrations": [{"scale": 0.5, "units": "s"}, {"scale": 2, "units": "nm"},
+        {"scale": 0.1, "units": "1/nm"}, {"scale": 0.1, "units": "1/nm"}]}"#;
+    let archive = zip(&[("data.npy", &array), ("metadata.json", properties)]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.ndata");
+    fs::write(&path, &archive).unwrap();
+    let (source, samples) = read_all(&OpenRequest::new(&path));
+    let header = source.header();
+    assert_eq!(
+        header.shape.to_string(),
+        "time 3 · scan 1 x 4 · pattern 2 x 2"
+    );
+    assert_eq!(header.step_nm.as_ref().unwrap().value, 2.0);
+    assert_eq!(header.period_s.as_ref().unwrap().value, 0.5);
+    assert!((0..48).map(f64::from).eq(samples));
+    let specimen = SpecimenFile {
+        name: "x.ndata",
+        header_bytes: 60,
+        bytes: archive,
+    };
+    attack(&[specimen], "x.ndata", |path| OpenRequest::new(path));
+}
+
 /// Files of the HDF5 library with every kind of filter, index and group; see `make_specimens.py` beside them.
 fn specimens() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specimens/hdf5");

@@ -6,9 +6,9 @@ use serde_json::Value as Json;
 
 use super::super::dataset::{Dataset, value_at};
 use super::super::file::{Hdf5File, join};
-use super::super::value::{Value, attributes};
-use super::Convention;
-use crate::metadata::{Attribute, AttributeValue, names_times, unix_ns};
+use super::super::value::{Value, attribute, attributes};
+use super::{Convention, nexus_axes};
+use crate::metadata::{Attribute, AttributeValue, names_times, time_factor, unix_ns};
 
 /// What a file says besides its frames and axes.
 #[derive(Debug, Default)]
@@ -34,7 +34,8 @@ pub(super) fn collect(convention: &Convention, dataset: &Dataset, n_times: usize
         Convention::Emd => record.add_emd(file, group),
         Convention::Nion(properties) => record.add_nion(properties),
         Convention::Dm5 => record.add_dm5(file, group),
-        Convention::Nexus | Convention::Velox | Convention::Matlab | Convention::Plain => {}
+        Convention::Nexus => record.add_nexus(dataset, group, n_times),
+        Convention::Velox | Convention::Matlab | Convention::Plain => {}
     }
     record
 }
@@ -67,6 +68,37 @@ impl Record {
                     value,
                 });
             }
+        }
+    }
+
+    /// The moments of an axis in time, which need not be even, and when the first was.
+    fn add_nexus(&mut self, dataset: &Dataset, group: &str, n_times: usize) {
+        let file = &dataset.file;
+        let text = |path: &str| -> Option<String> {
+            let value = value_at(file, path)?;
+            value.text().map(str::to_owned)
+        };
+        let entry = group.split('/').next().unwrap_or_default();
+        self.start_unix_ns = text(&join(entry, "start_time")).and_then(|text| unix_ns(&text));
+        let axes = nexus_axes(file, group, dataset.dims.len());
+        let Some(time) = axes.first().filter(|axis| axis.is_time()) else {
+            return;
+        };
+        let path = join(group, &time.name);
+        let start = attribute(file, &path, "start");
+        if let Some(start) = start.as_ref().and_then(Value::text).and_then(unix_ns) {
+            self.start_unix_ns = Some(start);
+        }
+        let factor = time_factor(&time.unit);
+        if let (Some(factor), Some(Value::Numbers(times))) = (factor, value_at(file, &path))
+            && n_times > 1
+            && times.len() == n_times
+        {
+            self.list.push(Attribute {
+                name: "times_s".to_owned(),
+                value: AttributeValue::Numbers(times.iter().map(|time| time * factor).collect()),
+                origin: format!("dataset {path}"),
+            });
         }
     }
 
