@@ -124,7 +124,7 @@ pub(crate) fn describe(
         _ => lead.checked_sub(3).and_then(note),
     };
     for (note, field) in [
-        (note(lead), Field::QStep),
+        (note(lead).or(note(lead + 1)), Field::QStep),
         (scan_axis, Field::Step),
         (time_axis, Field::Period),
     ] {
