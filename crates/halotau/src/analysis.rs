@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arrhenius::{ArrheniusFit, Average};
 use crate::axes::TimeAxis;
+use crate::conditions::Conditions;
 use crate::correlate::{CorrelationCurves, Flattening, TwoTime};
 use crate::fluctuate::FluctuationMap;
 use crate::quality::Quality;
@@ -87,6 +88,8 @@ pub struct Analysis {
     pub fluctuation: FluctuationMap,
     /// Flags of every position, `[row, col]`.
     pub quality: Array2<Quality>,
+    /// Drift, beam, scans left out, region.
+    pub conditions: Conditions,
     /// Two-time matrices that were kept; the first is the region mean.
     pub two_time: Vec<TwoTime>,
     /// Every position's two-time matrix where asked for, `[row * n_cols + col, time_1, time_2]`.

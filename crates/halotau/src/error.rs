@@ -158,6 +158,20 @@ pub enum Error {
         /// Native pixels along a side.
         bin: usize,
     },
+    /// The sample moved so far that too little of the scan is seen in every scan.
+    #[error(
+        "the sample moved by {rows:.1} x {cols:.1} scan steps during the record, and the scan has {n_rows} x {n_cols}: too few points stay inside; use fewer scans, or drift.method = \"none\""
+    )]
+    DriftBeyondField {
+        /// Movement along rows, scan steps.
+        rows: f64,
+        /// Movement along columns, scan steps.
+        cols: f64,
+        /// Rows of the scan.
+        n_rows: usize,
+        /// Columns of the scan.
+        n_cols: usize,
+    },
     /// The caller asked to stop.
     #[error("stopped on request")]
     Stopped,

@@ -1,7 +1,8 @@
 //! Every position of a scan, one after another: from counts on the annulus to all results of a temperature.
 //!
-//! The counts pass by shard by shard, at most three times: once for the mean pattern where curves are flattened, once
-//! for the baseline of distant positions, once for everything else. Threads share the positions of a shard; what is
+//! The counts pass by shard by shard, at most four times: once for the [conditions](crate::conditions), once for the mean pattern where
+//! curves are flattened, once for the baseline of distant positions, once for everything else. A position here is a point of the sample:
+//! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
 
 mod geometry;
@@ -14,10 +15,12 @@ use ndarray::{Array2, Array3, s};
 use rayon::prelude::*;
 
 use crate::analysis::Analysis;
+use crate::conditions::{self, Measured};
 use crate::correlate::{
     DistantPairs, FlattenSums, Flattening, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization, TwoTime,
     TwoTimeKept,
 };
+use crate::drift::align::AlignedCounts;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use crate::reduce::{Reduction, Shard};
@@ -53,20 +56,51 @@ pub fn analyze_in_memory(
 
 /// Analyzes one temperature: correlation, relaxation, azimuthal variance, and their relation.
 ///
-/// `load` delivers the counts of a shard, and is called up to four times for each. `done` is called with the number of
+/// `load` delivers the counts of a shard, and is called up to five times for each. `done` is called with the number of
 /// positions that were finished; it may return `false` to stop.
 ///
 /// # Errors
 ///
-/// [`Error::RingOutside`] and [`Error::EmptyRing`] for rings that the reduction does not hold;
-/// [`Error::TooFewTimes`] for a single scan; [`Error::PositionOutside`]; what `load` returns;
-/// [`Error::Stopped`] where `done` said so.
+/// As [`conditions::measure`] and [`analyze_under`].
 pub fn analyze(
     reduction: &Reduction,
     recipe: &Recipe,
     load: &LoadShard<'_>,
     done: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Analysis> {
+    check(reduction, recipe)?;
+    let measured = conditions::measure(reduction, recipe, None, load)?;
+    analyze_under(reduction, recipe, &measured, load, done)
+}
+
+/// As [`analyze`], under conditions that were measured before.
+///
+/// # Errors
+///
+/// [`Error::RingOutside`] and [`Error::EmptyRing`] for rings that the reduction does not hold;
+/// [`Error::TooFewTimes`] for a single scan; [`Error::PositionOutside`]; what `load` returns;
+/// [`Error::Stopped`] where `done` said so.
+pub fn analyze_under(
+    reduction: &Reduction,
+    recipe: &Recipe,
+    measured: &Measured,
+    load: &LoadShard<'_>,
+    done: &(dyn Fn(u64) -> bool + Sync),
+) -> Result<Analysis> {
+    check(reduction, recipe)?;
+    let counts = AlignedCounts::new(reduction, &measured.alignment, load);
+    let run = Run {
+        reduction,
+        recipe,
+        measured,
+        geometries: Geometries::new(reduction, recipe, &measured.alignment)?,
+        load: &|shard: &Shard| counts.shard(shard),
+        done,
+    };
+    run.analyze()
+}
+
+fn check(reduction: &Reduction, recipe: &Recipe) -> Result<()> {
     let (n_rows, n_cols) = (reduction.n_rows(), reduction.n_cols());
     let n_times = reduction.time.len();
     if n_times < 2 {
@@ -85,26 +119,13 @@ pub fn analyze(
             });
         }
     }
-    if let Some(&time) = recipe.time.exclude.iter().find(|&&time| time >= n_times) {
-        return Err(Error::Setting {
-            key: "time.exclude".to_owned(),
-            value: time.to_string(),
-            problem: format!("there are {n_times} scans, numbered from 0"),
-        });
-    }
-    let run = Run {
-        reduction,
-        recipe,
-        geometries: Geometries::new(reduction, recipe)?,
-        load,
-        done,
-    };
-    run.analyze()
+    Ok(())
 }
 
 struct Run<'a, 'rings> {
     reduction: &'a Reduction,
     recipe: &'a Recipe,
+    measured: &'a Measured,
     geometries: Geometries,
     load: &'a LoadShard<'rings>,
     done: &'a (dyn Fn(u64) -> bool + Sync),
@@ -113,7 +134,7 @@ struct Run<'a, 'rings> {
 impl Run<'_, '_> {
     fn analyze(&self) -> Result<Analysis> {
         let (n_rows, n_cols) = (self.reduction.n_rows(), self.reduction.n_cols());
-        let mut warnings = Vec::new();
+        let mut warnings = self.measured.warnings.clone();
         let (flattening, flatten) = self.flatten(&mut warnings)?;
         let distant_baseline = self.distant_baseline(flatten.as_deref())?;
         if self.recipe.relaxation.baseline == crate::relax::Baseline::DistantPairs
@@ -127,6 +148,7 @@ impl Run<'_, '_> {
         let task = PositionTask::new(
             self.reduction,
             self.recipe,
+            self.measured,
             flatten.as_deref(),
             distant_baseline,
         );
@@ -169,7 +191,7 @@ impl Run<'_, '_> {
             position: None,
             values: mean / n_mean as f64,
         };
-        let mut analysis = summary::assemble(self.reduction, self.recipe, &task, results, warnings);
+        let mut analysis = summary::assemble(self.reduction, &task, results, warnings);
         analysis.flattening = flattening;
         analysis.distant_baseline = distant_baseline;
         analysis.two_time_all = all;
@@ -297,13 +319,14 @@ impl Run<'_, '_> {
 
     /// Independent probe areas in the region: at most one a position.
     fn n_areas(&self) -> f64 {
-        let n_positions = (self.reduction.n_rows() * self.reduction.n_cols()) as f64;
+        let masked = &self.measured.conditions.region.masked;
+        let n_positions = masked.iter().filter(|&&masked| !masked).count() as f64;
         let width = self.probe_steps().max(1.0);
         n_positions / (width * width)
     }
 
     fn valid_times(&self, rings: &RingSeries, at: Position) -> Vec<bool> {
-        position::valid_times(rings, at, &self.recipe.time.exclude)
+        position::valid_times(rings, at, self.measured)
     }
 
     fn keep_two_time(

@@ -24,7 +24,7 @@ impl Quality {
     pub const SATURATED: Self = Self(1 << 5);
     /// Shot noise is more than half of the variance on the ring.
     pub const LOW_COUNTS: Self = Self(1 << 6);
-    /// The ring mean changes by more than 20 % over the record.
+    /// The counts change by more than 20 % over the record, beyond the beam current: thickness, contamination.
     pub const DRIFT: Self = Self(1 << 7);
     /// The fit did not converge.
     pub const FIT_NO_CONVERGE: Self = Self(1 << 8);
@@ -42,6 +42,8 @@ impl Quality {
     pub const ILL_CONDITIONED: Self = Self(1 << 14);
     /// Frames are missing.
     pub const PARTIAL_DATA: Self = Self(1 << 15);
+    /// tau is above half of what drift that is left would give perfectly still speckle.
+    pub const DRIFT_LIMITED: Self = Self(1 << 16);
 
     /// No number possible: left out of every statistic.
     pub const BAD: Self = Self(
@@ -53,7 +55,7 @@ impl Quality {
     );
 
     /// All flags with their names as written in files and reports.
-    pub const NAMES: [(Self, &'static str); 16] = [
+    pub const NAMES: [(Self, &'static str); 17] = [
         (Self::NOT_COMPUTED, "not_computed"),
         (Self::MASKED, "masked"),
         (Self::FEW_FRAMES, "few_frames"),
@@ -70,6 +72,7 @@ impl Quality {
         (Self::POOR_FIT, "poor_fit"),
         (Self::ILL_CONDITIONED, "ill_conditioned"),
         (Self::PARTIAL_DATA, "partial_data"),
+        (Self::DRIFT_LIMITED, "drift_limited"),
     ];
 
     /// Whether any of the given flags is set.

@@ -11,6 +11,7 @@ use crate::arrhenius::Average;
 use crate::axes::{QRange, TimeBasis, wavelength_nm};
 use crate::calibrate::{Descan, Ellipse};
 use crate::correlate::{CorrelateSettings, Normalization};
+use crate::drift::DriftSettings;
 use crate::fluctuate::{FluctuateSettings, Noise};
 use crate::relax::{Baseline, RelaxSettings, Stretch, Weights};
 
@@ -56,6 +57,8 @@ pub struct Recipe {
     pub reduction: ReductionSettings,
     /// The time axis.
     pub time: TimeSettings,
+    /// Movement of the sample under the scan.
+    pub drift: DriftSettings,
     /// Two-time correlation, eqs. (1) and (2).
     pub dynamics: CorrelateSettings,
     /// The fit, eq. (3).
@@ -92,6 +95,7 @@ impl Recipe {
             pattern: Pattern::default(),
             reduction: ReductionSettings::default(),
             time: TimeSettings::default(),
+            drift: DriftSettings::default(),
             dynamics: CorrelateSettings::default(),
             relaxation: RelaxSettings::default(),
             structure: FluctuateSettings::default(),
@@ -187,7 +191,7 @@ pub struct Microscope {
 }
 
 /// The scan and the part of it that is analyzed.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scan {
     /// Distance of neighboring positions.
@@ -196,6 +200,45 @@ pub struct Scan {
     /// The analyzed part; the whole scan where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
+    /// Only positions inside this polygon are looked at, corners `[row, col]` in scan positions of the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub polygon: Vec<[f64; 2]>,
+    /// File of positions to look at (nonzero), `.npy`, in the shape of the scan or of the region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_file: Option<PathBuf>,
+    /// Whether vacuum is looked for.
+    pub vacuum: VacuumSearch,
+    /// Distance from the edge of vacuum within which positions are left out; at most half of the way to the deepest point.
+    pub edge_margin_nm: f64,
+    /// Lowest and highest thickness proxy (ring intensity over its median) that is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thickness_window: Option<[f64; 2]>,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            step_nm: None,
+            region: None,
+            polygon: Vec::new(),
+            mask_file: None,
+            vacuum: VacuumSearch::default(),
+            // A surface layer of about 1 nm is faster than the inside, and the probe reaches another one.
+            edge_margin_nm: 2.0,
+            thickness_window: None,
+        }
+    }
+}
+
+/// Whether vacuum is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VacuumSearch {
+    /// Dark positions at the border of the scan that are clearly apart from the sample are vacuum.
+    #[default]
+    Auto,
+    /// Every position is sample.
+    None,
 }
 
 /// A rectangle, half-open: `[first, end]` along each axis.
@@ -320,6 +363,19 @@ pub struct TimeSettings {
     pub basis: TimeBasis,
     /// Scans that are left out, by index.
     pub exclude: Vec<usize>,
+    /// What happens to blinks, doubled, distorted and lost scans and frames.
+    pub bad_scans: BadScans,
+}
+
+/// What happens to scans and frames that are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadScans {
+    /// They are found, listed and left out.
+    #[default]
+    LeaveOut,
+    /// They are used like all others.
+    Keep,
 }
 
 /// How intervals are made.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ndarray::Array2;
 
 use crate::axes::QRange;
+use crate::drift::align::{Alignment, moved_pixels};
 use crate::error::Result;
 use crate::fluctuate::BandGeometry;
 use crate::recipe::Recipe;
@@ -35,27 +36,32 @@ pub(super) struct Geometries {
 }
 
 impl Geometries {
-    pub(super) fn new(reduction: &Reduction, recipe: &Recipe) -> Result<Self> {
+    pub(super) fn new(
+        reduction: &Reduction,
+        recipe: &Recipe,
+        alignment: &Alignment,
+    ) -> Result<Self> {
         let annulus = &reduction.annulus;
         // Said once for the common center, with the ranges that are there.
         annulus.ring(recipe.dynamics.q_range_per_nm)?;
         annulus.ring(recipe.structure.q_range_per_nm)?;
         let mut distinct = Vec::new();
-        let mut known: BTreeMap<(u64, u64, i32, i32), usize> = BTreeMap::new();
+        let mut known: BTreeMap<GeometryKey, usize> = BTreeMap::new();
         let of = Array2::from_shape_fn((reduction.n_rows(), reduction.n_cols()), |(row, col)| {
             let remainder = reduction.center_remainder(row, col);
             let shift = (
                 reduction.shift_row[[row, col]],
                 reduction.shift_col[[row, col]],
             );
+            let moves = alignment.pattern_moves(reduction, (row, col));
             let key = (
                 remainder.0.to_bits(),
                 remainder.1.to_bits(),
-                shift.0,
-                shift.1,
+                shift,
+                moves.clone(),
             );
             *known.entry(key).or_insert_with(|| {
-                let valid = annulus.valid_at(&reduction.calibration.pixel_valid, shift);
+                let valid = valid_in_all(reduction, shift, &moves);
                 distinct.push(Geometry::new(reduction, recipe, remainder, &valid));
                 distinct.len() - 1
             })
@@ -71,6 +77,29 @@ impl Geometries {
     pub(super) fn is_common(&self) -> bool {
         self.distinct.len() == 1
     }
+}
+
+/// Remainder of the center, shift of the pattern, and what other shifts the point was seen with.
+type GeometryKey = (u64, u64, (i32, i32), Vec<(i32, i32)>);
+
+/// Annulus pixels that a point has at every time, `[pixel]`.
+fn valid_in_all(reduction: &Reduction, shift: (i32, i32), moves: &[(i32, i32)]) -> Vec<bool> {
+    let annulus = &reduction.annulus;
+    let pixel_valid = &reduction.calibration.pixel_valid;
+    let mut valid = annulus.valid_at(pixel_valid, shift);
+    for &moved in moves {
+        let there: Vec<bool> = if annulus.bin == 1 {
+            let places = moved_pixels(reduction, moved);
+            places.iter().map(Option::is_some).collect()
+        } else {
+            annulus.valid_at(pixel_valid, (shift.0 - moved.0, shift.1 - moved.1))
+        };
+        valid
+            .iter_mut()
+            .zip(there)
+            .for_each(|(valid, there)| *valid &= there);
+    }
+    valid
 }
 
 impl Geometry {

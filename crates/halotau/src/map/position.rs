@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::geometry::{self, Geometry};
+use crate::conditions::Measured;
 use crate::correlate::{Normalization, SectorCurves, n_pairs, sector_curves};
 use crate::fluctuate::{Fluctuation, Grouping, fluctuation};
 use crate::quality::Quality;
@@ -34,6 +35,7 @@ const NO_DECAY_RISK: f64 = 0.05;
 pub(super) struct PositionTask<'a> {
     reduction: &'a Reduction,
     pub(super) recipe: &'a Recipe,
+    pub(super) measured: &'a Measured,
     flatten: Option<&'a [f64]>,
     baseline: BaselineMode,
     pub(super) lag_s: Vec<f64>,
@@ -96,11 +98,17 @@ impl PositionResult {
     }
 }
 
-/// Scans that hold data at a position and are not excluded.
-pub(super) fn valid_times(rings: &RingSeries, at: Position, exclude: &[usize]) -> Vec<bool> {
+/// Scans that hold data at a position and are not left out; none where the position is not looked at.
+pub(super) fn valid_times(rings: &RingSeries, at: Position, measured: &Measured) -> Vec<bool> {
     let n_times = rings.dim().2;
+    let place = [rings.first_row + at.row, rings.first_col + at.col];
+    let masked = measured.conditions.region.masked[place];
     (0..n_times)
-        .map(|time| rings.frame_valid[[at.row, at.col, time]] && !exclude.contains(&time))
+        .map(|time| {
+            !masked
+                && rings.frame_valid[[at.row, at.col, time]]
+                && !measured.excluded.contains(&time)
+        })
         .collect()
 }
 
@@ -108,6 +116,7 @@ impl<'a> PositionTask<'a> {
     pub(super) fn new(
         reduction: &'a Reduction,
         recipe: &'a Recipe,
+        measured: &'a Measured,
         flatten: Option<&'a [f64]>,
         distant_baseline: Option<f64>,
     ) -> Self {
@@ -117,6 +126,7 @@ impl<'a> PositionTask<'a> {
         Self {
             reduction,
             recipe,
+            measured,
             flatten,
             baseline: match relaxation.baseline {
                 Baseline::One => BaselineMode::Given(1.0),
@@ -149,7 +159,7 @@ impl<'a> PositionTask<'a> {
         geometry: &Geometry,
     ) -> (PositionResult, Array2<f64>) {
         let curves = self.curves(rings, at, geometry);
-        let valid = valid_times(rings, at, &self.recipe.time.exclude);
+        let valid = valid_times(rings, at, self.measured);
         let band = geometry::counts(
             rings,
             at,
@@ -273,7 +283,7 @@ impl<'a> PositionTask<'a> {
             &self.reduction.annulus,
             self.flatten,
         );
-        let valid = valid_times(rings, at, &self.recipe.time.exclude);
+        let valid = valid_times(rings, at, self.measured);
         let n_sectors = self.recipe.interval.sectors.max(1);
         sector_curves(
             ring.view(),
@@ -327,6 +337,10 @@ impl<'a> PositionTask<'a> {
     ) -> Quality {
         let mut quality = Quality::default();
         let n_valid = curves.valid.iter().filter(|&&valid| valid).count();
+        let place = [rings.first_row + at.row, rings.first_col + at.col];
+        if self.measured.conditions.region.masked[place] {
+            return Quality::MASKED;
+        }
         quality.set_if(geometry.ring.len() < MIN_RING_PIXELS, Quality::MASKED);
         quality.set_if(
             n_valid < self.recipe.relaxation.min_times.max(2),
@@ -382,14 +396,14 @@ impl<'a> PositionTask<'a> {
         )
     }
 
-    /// Whether the total counts of the position change between the first and the last quarter of the record.
+    /// Whether the counts of the position, at equal current, change between the first and the last quarter of the record.
     fn drifts(&self, rings: &RingSeries, at: Position, valid: &[bool]) -> bool {
         let (row, col) = (rings.first_row + at.row, rings.first_col + at.col);
         let n = valid.len();
         let mean = |times: std::ops::Range<usize>| {
             let totals = times
                 .filter(|&time| valid[time])
-                .map(|time| self.reduction.virtual_image[[time, row, col]]);
+                .map(|time| self.measured.level_counts[[time, row, col]]);
             let (sum, n) = totals
                 .filter(|total| total.is_finite())
                 .fold((0.0, 0.0), |(sum, n), total| (sum + total, n + 1.0));
@@ -422,6 +436,12 @@ impl<'a> PositionTask<'a> {
             return quality;
         }
         quality.set_if(whole.tau_s < 2.0 * time.step_s(), Quality::TAU_LT_STEP);
+        // Rates add: from half of the limit on, drift takes more of the decay than the glass.
+        let limit_s = self.measured.conditions.drift_limit.after_s;
+        quality.set_if(
+            limit_s.is_some_and(|limit_s| whole.tau_s > limit_s / 2.0),
+            Quality::DRIFT_LIMITED,
+        );
         quality.set_if(
             open_above || whole.tau_s > time.record_s(),
             Quality::TAU_GT_WINDOW,

@@ -28,11 +28,11 @@ pub(super) const CENSORED_AT_RECORDS: f64 = 3.0;
 /// Puts the results of all positions, row by row, together.
 pub(super) fn assemble(
     reduction: &Reduction,
-    recipe: &Recipe,
     task: &PositionTask<'_>,
     results: Vec<PositionResult>,
     mut warnings: Vec<Warning>,
 ) -> Analysis {
+    let recipe = task.recipe;
     let shape = (reduction.n_rows(), reduction.n_cols());
     let map = |value: &dyn Fn(&PositionResult) -> f64| {
         Array2::from_shape_fn(shape, |(row, col)| value(&results[row * shape.1 + col]))
@@ -119,6 +119,7 @@ pub(super) fn assemble(
         relaxation,
         fluctuation,
         quality,
+        conditions: task.measured.conditions.clone(),
         two_time: Vec::new(),
         two_time_all: None,
         ensemble_g: ensemble.g,

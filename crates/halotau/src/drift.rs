@@ -1,0 +1,428 @@
+//! How did the sample move under the scan?
+//!
+//! ```text
+//! d(t) = displacement of the sample's point under a scan position at scan t, scan steps, d(first) = 0
+//! s(t) = round(d(t)) is applied as an index,  d(t) − s(t) is kept
+//! ```
+//!
+//! Two estimates that share nothing but the counts: [`speckle`] compares the patterns of neighboring positions and gives both
+//! directions; [`images`] registers the images of the ring intensity, which an edge or a change of thickness shows to move. Where
+//! both say something about a direction they are averaged with their errors, and their disagreement is reported: within a scan the
+//! sample may have moved as well.
+//!
+//! Nothing is interpolated ([`align`]): a mixture of neighbors would lower noise and speckle alike, in another way in every scan.
+//!
+//! Movement that is not corrected forgets speckle as relaxation does. What is left of the correlation of two scans whose probes are a
+//! distance apart is `K²`, and the relaxation time that a perfectly still speckle would seem to have is the *drift-limited* time: above
+//! half of it a measured tau says more about the stage than about the glass.
+
+pub mod align;
+pub mod images;
+mod network;
+mod overlap;
+pub mod speckle;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use images::{Reference, Registration};
+use overlap::Kernel;
+use speckle::{Tracking, Untracked};
+
+/// How drift is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftMethod {
+    /// From speckle and images, together where both are certain.
+    #[default]
+    Auto,
+    /// From speckle alone.
+    Speckle,
+    /// From images alone.
+    Images,
+    /// `row_steps` and `col_steps` of the recipe.
+    Given,
+    /// Not looked for and not corrected.
+    None,
+}
+
+/// What the recipe says about drift.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DriftSettings {
+    /// How it is found.
+    pub method: DriftMethod,
+    /// What images are registered to.
+    pub reference: Reference,
+    /// For `given`: displacement of the sample's point under a position along scan rows' index, scan steps, one a scan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub row_steps: Vec<f64>,
+    /// For `given`: as `row_steps`, along columns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub col_steps: Vec<f64>,
+}
+
+impl DriftSettings {
+    /// Checks a given drift against the number of scans.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`].
+    pub fn check(&self, n_times: usize) -> Result<()> {
+        let lists = [
+            ("drift.row_steps", &self.row_steps),
+            ("drift.col_steps", &self.col_steps),
+        ];
+        for (key, list) in lists {
+            let given = self.method == DriftMethod::Given;
+            let problem = if given && list.len() != n_times {
+                format!("drift.method = \"given\" needs one value for each of the {n_times} scans")
+            } else if !given && !list.is_empty() {
+                "a list of steps is used with drift.method = \"given\" only".to_owned()
+            } else if list.iter().any(|step| !step.is_finite()) {
+                "every value must be a finite number of scan steps".to_owned()
+            } else {
+                continue;
+            };
+            return Err(Error::Setting {
+                key: key.to_owned(),
+                value: format!("{} values", list.len()),
+                problem,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Where one direction of the drift came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftOrigin {
+    /// Speckle tracking.
+    Speckle,
+    /// Registration of images.
+    Images,
+    /// The mean of both, weighted by their errors.
+    Both,
+    /// The recipe.
+    Given,
+    /// Nothing in the data shows it; taken as zero.
+    Unknown,
+}
+
+/// The course of the sample along one direction of the scan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Course {
+    /// Displacement, scan steps, `[time]`; 0 at the first scan.
+    pub steps: Vec<f64>,
+    /// Standard error up to a constant, `[time]`; 0 where given.
+    pub error: Vec<f64>,
+    /// Where it came from.
+    pub origin: DriftOrigin,
+    /// Root mean square difference of the two estimates up to a constant, where there are two.
+    pub disagreement: Option<f64>,
+    /// The error expected of that difference.
+    pub expected_disagreement: Option<f64>,
+}
+
+/// How the sample moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Along scan rows' index.
+    pub row: Course,
+    /// Along scan columns' index.
+    pub col: Course,
+    /// `v` a scan step in `K² = [2 J₁(v)/v]²`, the overlap of two probes; none where neither speckle nor microscope tell.
+    pub kernel_per_step: Option<f64>,
+    /// Height of the speckle's correlation with the scan before, `[time]`; empty where it was not tracked.
+    pub likeness: Vec<f64>,
+}
+
+/// An error of more than this cannot place a whole step: rounding would shuffle positions.
+const MAX_APPLIED_ERROR: f64 = 0.35;
+
+/// A direction of the images is used below this error; beyond, it is often a wrong peak.
+const MAX_IMAGE_ERROR: f64 = 0.3;
+
+/// Estimates that differ by more than this many errors, and by [`MIN_DISAGREEMENT`], contradict each other.
+const MAX_DISAGREEMENT: f64 = 4.0;
+
+/// Differences below this many steps change nothing that is measured.
+const MIN_DISAGREEMENT: f64 = 0.25;
+
+impl Course {
+    /// A course that nothing shows.
+    fn unknown(n_times: usize) -> Self {
+        Self {
+            steps: vec![0.0; n_times],
+            error: vec![f64::INFINITY; n_times],
+            origin: DriftOrigin::Unknown,
+            disagreement: None,
+            expected_disagreement: None,
+        }
+    }
+
+    fn given(steps: &[f64]) -> Self {
+        Self {
+            steps: from_first(steps.to_vec()),
+            error: vec![0.0; steps.len()],
+            origin: DriftOrigin::Given,
+            disagreement: None,
+            expected_disagreement: None,
+        }
+    }
+
+    /// Root mean square of the errors.
+    pub fn rms_error(&self) -> f64 {
+        root_mean_square(&self.error)
+    }
+
+    /// Difference of the largest and the smallest displacement.
+    pub fn range(&self) -> f64 {
+        let largest = self.steps.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let smallest = self.steps.iter().copied().fold(f64::INFINITY, f64::min);
+        largest - smallest
+    }
+
+    /// Whether it is known well enough to be applied.
+    pub fn is_certain(&self) -> bool {
+        self.origin != DriftOrigin::Unknown && self.rms_error() <= MAX_APPLIED_ERROR
+    }
+
+    /// Whole steps to apply, `[time]`: zero where the course is not certain.
+    pub fn whole_steps(&self) -> Vec<i64> {
+        if !self.is_certain() {
+            return vec![0; self.steps.len()];
+        }
+        self.steps.iter().map(|step| step.round() as i64).collect()
+    }
+
+    /// Whether the two estimates contradict each other.
+    pub fn is_contradicted(&self) -> bool {
+        match (self.disagreement, self.expected_disagreement) {
+            (Some(found), Some(expected)) => {
+                found > MIN_DISAGREEMENT && found > MAX_DISAGREEMENT * expected
+            }
+            _ => false,
+        }
+    }
+
+    fn combined(speckle: Option<(&[f64], &[f64])>, images: Option<(&[f64], &[f64])>) -> Self {
+        let of = |(steps, error): (&[f64], &[f64]), origin| Self {
+            steps: steps.to_vec(),
+            error: error.to_vec(),
+            origin,
+            disagreement: None,
+            expected_disagreement: None,
+        };
+        let images = images.filter(|(_, error)| root_mean_square(error) <= MAX_IMAGE_ERROR);
+        match (speckle, images) {
+            (None, None) => Self::unknown(0),
+            (Some(speckle), None) => of(speckle, DriftOrigin::Speckle),
+            (None, Some(images)) => of(images, DriftOrigin::Images),
+            (Some(speckle), Some(images)) => {
+                let mut course = of(speckle, DriftOrigin::Speckle);
+                let difference: Vec<f64> = centered(
+                    &speckle
+                        .0
+                        .iter()
+                        .zip(images.0)
+                        .map(|(speckle, images)| speckle - images)
+                        .collect::<Vec<f64>>(),
+                );
+                let expected = libm::hypot(root_mean_square(speckle.1), root_mean_square(images.1));
+                course.disagreement = Some(root_mean_square(&difference));
+                course.expected_disagreement = Some(expected);
+                if course.is_contradicted() {
+                    return course;
+                }
+                // One weight a direction: a weight a scan would make steps where the errors change.
+                let (a, b) = (root_mean_square(speckle.1), root_mean_square(images.1));
+                let share = b * b / (a * a + b * b);
+                if !share.is_finite() || share > 0.9 {
+                    return course;
+                }
+                let (one, other) = (centered(speckle.0), centered(images.0));
+                course.steps = from_first(
+                    one.iter()
+                        .zip(&other)
+                        .map(|(one, other)| share * one + (1.0 - share) * other)
+                        .collect(),
+                );
+                course.error = speckle
+                    .1
+                    .iter()
+                    .zip(images.1)
+                    .map(|(one, other)| libm::hypot(share * one, (1.0 - share) * other))
+                    .collect();
+                course.origin = DriftOrigin::Both;
+                course
+            }
+        }
+    }
+}
+
+impl Drift {
+    /// The drift that the recipe gives.
+    pub fn given(settings: &DriftSettings) -> Self {
+        Self {
+            row: Course::given(&settings.row_steps),
+            col: Course::given(&settings.col_steps),
+            kernel_per_step: None,
+            likeness: Vec::new(),
+        }
+    }
+
+    /// Puts both estimates together.
+    pub fn combine(
+        n_times: usize,
+        speckle: Result<Tracking, Untracked>,
+        images: Option<&Registration>,
+    ) -> Self {
+        let speckle = speckle.ok();
+        let course = |speckle: Option<(&[f64], &[f64])>, images: Option<(&[f64], &[f64])>| {
+            let course = Course::combined(speckle, images);
+            if course.origin == DriftOrigin::Unknown {
+                Course::unknown(n_times)
+            } else {
+                course
+            }
+        };
+        Self {
+            row: course(
+                speckle
+                    .as_ref()
+                    .map(|tracking| (&tracking.row[..], &tracking.row_error[..])),
+                images.map(|images| (&images.row[..], &images.row_error[..])),
+            ),
+            col: course(
+                speckle
+                    .as_ref()
+                    .map(|tracking| (&tracking.col[..], &tracking.col_error[..])),
+                images.map(|images| (&images.col[..], &images.col_error[..])),
+            ),
+            kernel_per_step: speckle.as_ref().map(|tracking| tracking.kernel_per_step),
+            likeness: speckle.map_or_else(Vec::new, |tracking| tracking.likeness),
+        }
+    }
+
+    /// The relaxation time that a still speckle would seem to have, before (`corrected` false) or after whole steps were applied;
+    /// infinite where the drift forgets nothing, none where the overlap of probes or the drift is not known.
+    ///
+    /// ```text
+    /// R(t) = ⟨K²(d(t1) − d(t1 + t))⟩ over t1,   R(t)/R(first lag) = exp[−2 (t − first lag)/limit],   the smallest over lags
+    /// ```
+    ///
+    /// What is lost at the first lag already lowers the contrast, not tau.
+    pub fn limit_s(&self, times_s: &[f64], corrected: bool) -> Option<f64> {
+        let kernel = Kernel {
+            per_step: self.kernel_per_step?,
+        };
+        if self.row.origin == DriftOrigin::Unknown && self.col.origin == DriftOrigin::Unknown {
+            return None;
+        }
+        let left = |course: &Course| -> Vec<f64> {
+            let whole = course.whole_steps();
+            course
+                .steps
+                .iter()
+                .zip(whole)
+                .map(|(step, whole)| if corrected { step - whole as f64 } else { *step })
+                .collect()
+        };
+        let (row, col) = (left(&self.row), left(&self.col));
+        let n = times_s.len();
+        let likeness = |lag: usize| -> (f64, f64) {
+            let (mut sum, mut elapsed) = (0.0, 0.0);
+            for first in 0..n - lag {
+                let second = first + lag;
+                sum += kernel.value(row[first] - row[second], col[first] - col[second]);
+                elapsed += times_s[second] - times_s[first];
+            }
+            let pairs = (n - lag) as f64;
+            (sum / pairs, elapsed / pairs)
+        };
+        if n < 3 {
+            return None;
+        }
+        let (first, first_s) = likeness(1);
+        // Long lags rest on few pairs, whose remainders differ by chance.
+        let limit = (2..=(n / 2).max(2))
+            .map(|lag| {
+                let (left, elapsed_s) = likeness(lag);
+                let rate = -libm::log(left / first) / (2.0 * (elapsed_s - first_s));
+                if rate > 0.0 { 1.0 / rate } else { f64::INFINITY }
+            })
+            .fold(f64::INFINITY, f64::min);
+        Some(limit)
+    }
+}
+
+/// The value at an index from the values at some indices: straight lines between them, constant beyond.
+fn between(known: &[usize], values: &[f64], at: usize) -> f64 {
+    let above = known.partition_point(|&index| index < at);
+    match (above.checked_sub(1), known.get(above)) {
+        (_, Some(&index)) if index == at => values[above],
+        (Some(below), Some(&index)) => {
+            let share = (at - known[below]) as f64 / (index - known[below]) as f64;
+            values[below] + share * (values[above] - values[below])
+        }
+        (Some(below), None) => values[below],
+        (None, Some(_)) => values[above],
+        (None, None) => f64::NAN,
+    }
+}
+
+/// The course less its first value.
+fn from_first(mut course: Vec<f64>) -> Vec<f64> {
+    let first = course.first().copied().unwrap_or(0.0);
+    course.iter_mut().for_each(|value| *value -= first);
+    course
+}
+
+fn centered(course: &[f64]) -> Vec<f64> {
+    let mean = course.iter().sum::<f64>() / course.len() as f64;
+    course.iter().map(|value| value - mean).collect()
+}
+
+fn root_mean_square(values: &[f64]) -> f64 {
+    (values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scans_left_out_lie_on_a_line() {
+        let filled: Vec<f64> = (0..6).map(|at| between(&[1, 4], &[2.0, 5.0], at)).collect();
+        assert_eq!(filled, [2.0, 2.0, 3.0, 4.0, 5.0, 5.0]);
+    }
+
+    #[test]
+    fn a_steady_drift_limits_tau_until_it_is_corrected() {
+        let times_s: Vec<f64> = (0..60).map(|time| 10.0 * f64::from(time)).collect();
+        let mut settings = DriftSettings {
+            method: DriftMethod::Given,
+            ..DriftSettings::default()
+        };
+        settings.row_steps = (0..60).map(|time| 0.1 * f64::from(time)).collect();
+        settings.col_steps = vec![0.0; 60];
+        let mut drift = Drift::given(&settings);
+        assert_eq!(drift.limit_s(&times_s, false), None);
+        drift.kernel_per_step = Some(0.64);
+        let limit = drift.limit_s(&times_s, false).expect("both are known");
+        // Over 30 lags, three steps, K² falls to 0.37: half of exp(−2 · 290 s / limit).
+        assert!((300.0..700.0).contains(&limit), "{limit}");
+        let after = drift.limit_s(&times_s, true).expect("both are known");
+        assert!(after > 10.0 * limit, "{after}");
+    }
+
+    #[test]
+    fn uncertain_courses_are_not_applied() {
+        let mut course = Course::given(&[0.0, 1.6, 3.2]);
+        assert_eq!(course.whole_steps(), [0, 2, 3]);
+        course.error = vec![0.6; 3];
+        assert_eq!(course.whole_steps(), [0, 0, 0]);
+    }
+}
