@@ -2,6 +2,7 @@
 
 use halotau::analysis::{Analysis, Study};
 use halotau::correlate::{Flattening, Normalization};
+use halotau::drift::{Course, DriftOrigin};
 use halotau::fluctuate::{FluctuateSettings, Grouping, Noise};
 use halotau::recipe::Recipe;
 use halotau::relax::{Baseline, RelaxSettings, Stretch, Weights};
@@ -251,6 +252,36 @@ pub fn mean_pattern(recipe: &Recipe) -> String {
          Cross: center; hatched: masked pixels. Spatial frequency is q = 1/d, without 2π.",
         range(recipe.dynamics.q_range_per_nm),
         range(recipe.structure.q_range_per_nm)
+    )
+}
+
+/// Caption of [`conditions`](crate::figures::conditions).
+pub fn conditions(analysis: &Analysis) -> String {
+    let conditions = &analysis.conditions;
+    let drift = match &conditions.drift {
+        None => "Drift was not looked for.".to_owned(),
+        Some(drift) => {
+            let of = |course: &Course| match course.origin {
+                DriftOrigin::Unknown => "not known".to_owned(),
+                _ => format!(
+                    "{} ± {}",
+                    significant(course.range(), 2),
+                    significant(course.rms_error(), 1)
+                ),
+            };
+            format!(
+                "Drift: displacement of the sample under the scan with its standard error, range {} scan steps along rows and {} along \
+                 columns; whole steps are corrected by an index.",
+                of(&drift.row),
+                of(&drift.col)
+            )
+        }
+    };
+    let n_masked = conditions.region.masked.iter().filter(|&&m| m).count();
+    format!(
+        "Conditions at {} K. {drift} Beam current of each scan over the median; large crosses: scans left out, small ones: scans of which \
+         frames are left out. Thickness proxy: ring intensity over its median. Hatched: {n_masked} positions that are not looked at.",
+        short_number(analysis.temperature_k),
     )
 }
 

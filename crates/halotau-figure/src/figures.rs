@@ -1,5 +1,6 @@
 //! The figures, one function each. Captions are in [`crate::caption`].
 
+mod conditions;
 mod curves;
 mod maps;
 mod pattern;
@@ -7,6 +8,7 @@ mod quality;
 mod scatter;
 mod temperature;
 
+pub use conditions::conditions;
 pub use curves::{ExamplePatterns, example_curves, two_time};
 pub use maps::{fluctuation_maps, tau_maps};
 pub use pattern::mean_pattern;
@@ -133,6 +135,12 @@ pub fn of_analysis(
             mean_pattern(reduction, &analysis.recipe)?,
         ));
     }
+    figures.push(Figure::new(
+        "conditions",
+        &titled("Drift, beam and region"),
+        caption::conditions(analysis),
+        conditions(analysis)?,
+    ));
     figures.push(Figure::new(
         "quality",
         &titled("Quality"),

@@ -1,6 +1,7 @@
 //! From a reduction to all results of a temperature, and the same data under the other profile's choices.
 
 use halotau::analysis::{Analysis, Estimate};
+use halotau::conditions::{self, Measured};
 use halotau::map;
 use halotau::recipe::{Profile, Recipe};
 use halotau::series::Warning;
@@ -10,13 +11,40 @@ use crate::context::{Context, Unit};
 use crate::error::Result;
 use crate::reduce::Reduced;
 
+/// Measures the conditions of a reduction: drift, beam, scans that are none, region. All analyses of it share them.
+///
+/// # Errors
+///
+/// A drift, region or mask that makes no sense or leaves nothing to look at; damaged files.
+pub fn measure(reduced: &Reduced, recipe: &Recipe, context: &Context<'_>) -> Result<Measured> {
+    let mask = match &recipe.scan.mask_file {
+        Some(file) => Some(halotau_io::read_pattern(file)?.mapv(|value| value != 0.0)),
+        None => None,
+    };
+    let reduction = &reduced.reduction;
+    context.install(|| {
+        let load = reduced.loader();
+        Ok(conditions::measure(
+            reduction,
+            recipe,
+            mask.as_ref(),
+            &load,
+        )?)
+    })
+}
+
 /// Analyzes a reduction with the choices of a recipe.
 ///
 /// # Errors
 ///
 /// Rings that the reduction does not hold, a single scan, damaged files.
-pub fn analyze(reduced: &Reduced, recipe: &Recipe, context: &Context<'_>) -> Result<Analysis> {
-    analyze_as("analyze", reduced, recipe, context)
+pub fn analyze(
+    reduced: &Reduced,
+    recipe: &Recipe,
+    measured: &Measured,
+    context: &Context<'_>,
+) -> Result<Analysis> {
+    analyze_as("analyze", reduced, recipe, measured, context)
 }
 
 /// As [`analyze`]; the stage has its own name.
@@ -24,6 +52,7 @@ fn analyze_as(
     stage: &str,
     reduced: &Reduced,
     recipe: &Recipe,
+    measured: &Measured,
     context: &Context<'_>,
 ) -> Result<Analysis> {
     let reduction = &reduced.reduction;
@@ -38,7 +67,10 @@ fn analyze_as(
             context.advance(n);
             true
         };
-        Ok(map::analyze(reduction, recipe, &reduced.loader(), &done)?)
+        let load = reduced.loader();
+        Ok(map::analyze_under(
+            reduction, recipe, measured, &load, &done,
+        )?)
     })?;
     context.stage_done();
     Ok(with_warnings(analysis, reduced))
@@ -178,6 +210,7 @@ impl ProfileNumbers {
 pub fn compare(
     reduced: &Reduced,
     analysis: &Analysis,
+    measured: &Measured,
     context: &Context<'_>,
 ) -> Result<Comparison> {
     let numbers = |profile| -> Result<ProfileNumbers> {
@@ -186,7 +219,7 @@ pub fn compare(
             return Ok(ProfileNumbers::of(analysis));
         }
         Ok(ProfileNumbers::of(&analyze_as(
-            "compare", reduced, &recipe, context,
+            "compare", reduced, &recipe, measured, context,
         )?))
     };
     Ok(Comparison {

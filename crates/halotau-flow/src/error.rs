@@ -335,6 +335,7 @@ fn core_kind(error: &halotau::Error) -> (u8, &'static str) {
         Core::EmptyRing { .. } => (78, "E0208"),
         Core::PositionOutside { .. } => (78, "E0209"),
         Core::CountOverflow { .. } => (78, "E0211"),
+        Core::DriftBeyondField { .. } => (78, "E0212"),
         Core::Stopped => (130, "E0600"),
         Core::Shape { .. } => (65, "E0301"),
         Core::RunOutside { .. } => (65, "E0302"),

@@ -440,6 +440,7 @@ fn make_absolute(recipe: &mut Recipe, folder: &Path) {
         &mut pattern.gain_file,
     ];
     files.into_iter().flatten().for_each(resolve);
+    recipe.scan.mask_file.iter_mut().for_each(resolve);
     for block in &mut recipe.data {
         resolve(&mut block.path);
         block.files.iter_mut().for_each(resolve);

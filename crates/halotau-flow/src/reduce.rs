@@ -168,6 +168,8 @@ pub fn reduce(
     let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
     let mut recipe = completed_recipe(&loaded.recipe, &prepared.header);
     recipe.data = vec![block.clone()];
+    let stated = prepared.header.dwell_ms.as_ref();
+    recipe.data[0].dwell_ms = block.dwell_ms.or(stated.map(|stated| stated.value));
     match folder {
         Some(folder) => into_folder(
             prepared,

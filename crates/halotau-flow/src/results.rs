@@ -13,8 +13,13 @@ use std::path::{Path, PathBuf};
 
 use halotau::analysis::{Analysis, MapSummary, Study};
 use halotau::arrhenius::{ArrheniusFit, Average};
+use halotau::beam::{Dose, ZeroDose};
 use halotau::calibrate::Calibration;
+use halotau::conditions::{Conditions, DriftLimit};
 use halotau::correlate::Flattening;
+use halotau::current::{BeamCurrent, LeftOut};
+use halotau::drift::Drift;
+use halotau::ndarray::Array2;
 use halotau::recipe::Recipe;
 use halotau::relate::StructureDynamics;
 use halotau::relax::KwwFit;
@@ -51,6 +56,8 @@ pub struct Summary {
     pub arrhenius: Vec<ArrheniusFit>,
     /// Which average is the headline.
     pub headline: Average,
+    /// Relaxation without beam, where one temperature was measured at several dose rates.
+    pub zero_dose: Vec<ZeroDose>,
     /// The same data under the choices of both profiles.
     pub comparison: Vec<Comparison>,
 }
@@ -76,8 +83,54 @@ pub struct TemperatureSummary {
     pub relation: StructureDynamics,
     /// tau, contrast and stretch of the position-averaged curve.
     pub ensemble: EnsembleSummary,
+    /// Drift, beam and what was left out.
+    pub conditions: ConditionsSummary,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+}
+
+/// The conditions in a few numbers; the courses and maps are in `analysis.zarr`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConditionsSummary {
+    /// Where the drift came from, and how well its two estimates agree.
+    pub drift: Option<Drift>,
+    /// Largest movement along rows and columns, scan steps; null where it was not looked for.
+    pub drift_range_steps: Option<[f64; 2]>,
+    /// Root mean square error of the drift along rows and columns up to a constant, scan steps; null where it is not known.
+    pub drift_error_steps: Option<[f64; 2]>,
+    /// Relaxation times that drift would give perfectly still speckle.
+    pub drift_limit: DriftLimit,
+    /// Changes of the beam current.
+    pub current: BeamCurrent,
+    /// Scans and frames that are left out.
+    pub left_out: Vec<LeftOut>,
+    /// Positions that are not looked at.
+    pub n_masked: usize,
+    /// Positions in vacuum.
+    pub n_vacuum: usize,
+    /// Margin kept from the edge of vacuum, nm.
+    pub edge_margin_nm: f64,
+    /// The dose, where it is known.
+    pub dose: Option<Dose>,
+}
+
+impl From<&Conditions> for ConditionsSummary {
+    fn from(conditions: &Conditions) -> Self {
+        let count = |values: &Array2<bool>| values.iter().filter(|&&value| value).count();
+        let drift = conditions.drift.as_ref();
+        Self {
+            drift: conditions.drift.clone(),
+            drift_range_steps: drift.map(|drift| [drift.row.range(), drift.col.range()]),
+            drift_error_steps: drift.map(|drift| [drift.row.rms_error(), drift.col.rms_error()]),
+            drift_limit: conditions.drift_limit,
+            current: conditions.current.clone(),
+            left_out: conditions.left_out.clone(),
+            n_masked: count(&conditions.region.masked),
+            n_vacuum: count(&conditions.region.vacuum),
+            edge_margin_nm: conditions.region.margin,
+            dose: conditions.dose,
+        }
+    }
 }
 
 /// The fit of the position-averaged curve.
@@ -116,6 +169,7 @@ impl Summary {
             temperatures: study.analyses.iter().map(TemperatureSummary::of).collect(),
             arrhenius: study.arrhenius.clone(),
             headline: study.headline,
+            zero_dose: study.zero_dose.clone(),
             comparison: comparison.to_vec(),
         }
     }
@@ -133,6 +187,7 @@ impl TemperatureSummary {
             summary: analysis.summary.clone(),
             relation: analysis.relation,
             ensemble: (&analysis.ensemble_fit).into(),
+            conditions: (&analysis.conditions).into(),
             warnings: analysis.warnings.clone(),
         }
     }

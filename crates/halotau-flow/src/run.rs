@@ -10,7 +10,7 @@ use halotau_figure::figures;
 use halotau_figure::report::Table;
 use serde::Serialize;
 
-use crate::analyze::{Comparison, analyze, compare};
+use crate::analyze::{Comparison, analyze, compare, measure};
 use crate::context::Context;
 use crate::draw::{self, Drawable};
 use crate::error::{Error, Result};
@@ -230,13 +230,14 @@ struct Parts {
 impl Parts {
     /// Analyzes one temperature and writes its folder, complete in itself.
     fn add(&mut self, folder: &Path, reduced: &Reduced, context: &Context<'_>) -> Result<()> {
-        let analysis = analyze(reduced, &reduced.recipe, context)?;
+        let measured = measure(reduced, &reduced.recipe, context)?;
+        let analysis = analyze(reduced, &reduced.recipe, &measured, context)?;
         analysis
             .warnings
             .iter()
             .for_each(|warning| context.warn(warning));
         results::write_temperature(folder, &analysis, Some(&reduced.reduction.calibration))?;
-        let comparison = compare(reduced, &analysis, context)?;
+        let comparison = compare(reduced, &analysis, &measured, context)?;
         let own = Drawable::of(reduced, &analysis)?.figures(&analysis)?;
         let fingerprint = (analysis.name.clone(), reduced.fingerprint.clone());
         let mut single = study(vec![analysis]);
@@ -369,12 +370,16 @@ fn check_bad(study: &Study, context: &Context<'_>) -> Result<()> {
             analysis.recipe.output.max_bad
         };
         let summary = &analysis.summary;
-        let n_bad = summary.n_positions - summary.n_valid;
-        if n_bad as f64 > max_bad * summary.n_positions as f64 {
+        // Positions that nobody wanted to look at are not bad.
+        let masked = analysis.conditions.region.masked.iter();
+        let n_masked = masked.filter(|&&masked| masked).count();
+        let n_positions = summary.n_positions - n_masked;
+        let n_bad = n_positions.saturating_sub(summary.n_valid);
+        if n_bad as f64 > max_bad * n_positions as f64 {
             return Err(Error::TooManyBad {
                 name: analysis.name.clone(),
                 n_bad,
-                n_positions: summary.n_positions,
+                n_positions,
                 max_bad,
                 flags: bad_flags(analysis),
             });

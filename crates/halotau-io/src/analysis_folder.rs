@@ -14,11 +14,16 @@ use std::path::Path;
 
 use halotau::analysis::{Analysis, MapSummary};
 use halotau::axes::{TimeAxis, TimeBasis};
+use halotau::beam::Dose;
+use halotau::conditions::{Conditions, DriftLimit};
 use halotau::correlate::{CorrelationCurves, Flattening, TwoTime};
+use halotau::current::{BeamCurrent, LeftOut};
+use halotau::drift::Drift;
 use halotau::fluctuate::FluctuationMap;
 use halotau::ndarray::{Array2, Array3, Array4};
 use halotau::quality::Quality;
 use halotau::recipe::Recipe;
+use halotau::region::Region;
 use halotau::relate::StructureDynamics;
 use halotau::relax::{KwwFit, RelaxationMap};
 use halotau::series::{Position, Warning};
@@ -34,7 +39,7 @@ use place::Place;
 
 const KIND: &str = "halotau analysis";
 /// Version of the names and axes in the folder.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const CURE: &str = "restore it from a copy, or analyze again";
 
 const TWO_TIME: Named = Named::new(
@@ -72,11 +77,79 @@ struct Attributes {
     summary: MapSummary,
     relation: StructureDynamics,
     warnings: Vec<Warning>,
+    conditions: ConditionsAttributes,
     /// For programs.
     recipe: Recipe,
     /// For people: the text of `recipe.toml`.
     recipe_toml: String,
     conventions: Map<String, Value>,
+}
+
+/// The conditions without their arrays.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ConditionsAttributes {
+    drift: Option<Drift>,
+    drift_limit: DriftLimit,
+    current: BeamCurrent,
+    left_out: Vec<LeftOut>,
+    edge_margin: f64,
+    dose: Option<Dose>,
+}
+
+impl ConditionsAttributes {
+    fn of(conditions: &Conditions) -> Self {
+        Self {
+            drift: conditions.drift.clone(),
+            drift_limit: conditions.drift_limit,
+            current: conditions.current.clone(),
+            left_out: conditions.left_out.clone(),
+            edge_margin: conditions.region.margin,
+            dose: conditions.dose,
+        }
+    }
+
+    fn with_arrays(self, group: &GroupReader) -> Result<Conditions> {
+        let drift = self
+            .drift
+            .map(|mut drift| -> Result<Drift> {
+                drift.row.steps = group.vector("drift_row")?;
+                drift.col.steps = group.vector("drift_col")?;
+                drift.row.error = group.vector("drift_row_error")?;
+                drift.col.error = group.vector("drift_col_error")?;
+                if group.has("speckle_likeness") {
+                    drift.likeness = group.vector("speckle_likeness")?;
+                }
+                Ok(drift)
+            })
+            .transpose()?;
+        let bits = |name: &str| -> Result<Array2<bool>> {
+            let codes: Array2<u8> = group.array(name)?;
+            Ok(codes.mapv(|code| code != 0))
+        };
+        let edge_distance = ["edge_distance_nm", "edge_distance"]
+            .into_iter()
+            .find(|name| group.has(name))
+            .map(|name| group.array(name))
+            .transpose()?;
+        Ok(Conditions {
+            drift,
+            drift_limit: self.drift_limit,
+            current: BeamCurrent {
+                relative: group.vector("beam_current")?,
+                ..self.current
+            },
+            left_out: self.left_out,
+            region: Region {
+                masked: bits("masked")?,
+                vacuum: bits("vacuum")?,
+                edge_distance,
+                margin: self.edge_margin,
+                thickness_proxy: group.array("thickness_proxy")?,
+            },
+            ring_intensity: group.array("ring_intensity")?,
+            dose: self.dose,
+        })
+    }
 }
 
 /// Writes `analysis.zarr`. An earlier one is replaced when the new one is whole.
@@ -109,6 +182,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         summary: analysis.summary.clone(),
         relation: analysis.relation,
         warnings: analysis.warnings.clone(),
+        conditions: ConditionsAttributes::of(&analysis.conditions),
         recipe: analysis.recipe.clone(),
         recipe_toml: recipe_toml.to_owned(),
         conventions: conventions(&analysis.recipe),
@@ -225,6 +299,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
             mean_counts: map("mean_counts")?,
         },
         quality: quality.mapv(Quality),
+        conditions: attributes.conditions.with_arrays(&group)?,
         two_time: read_two_time(&group)?,
         two_time_all: read_two_time_all(&group)?,
         ensemble_g: group.vector("ensemble_g")?,

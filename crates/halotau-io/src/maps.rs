@@ -29,7 +29,8 @@ pub fn maps(analysis: &Analysis) -> Vec<NamedMap<'_>> {
         long_name,
         values,
     };
-    vec![
+    let conditions = &analysis.conditions;
+    let mut maps = vec![
         map("tau_s", "s", "relaxation time", &relaxation.tau_s),
         map(
             "tau_lower_s",
@@ -135,7 +136,29 @@ pub fn maps(analysis: &Analysis) -> Vec<NamedMap<'_>> {
             "mean counts a pixel of the band",
             &fluctuation.mean_counts,
         ),
-    ]
+        map(
+            "ring_intensity",
+            "count",
+            "mean counts a pixel of the annulus at the median beam current",
+            &conditions.ring_intensity,
+        ),
+        map(
+            "thickness_proxy",
+            "1",
+            "ring intensity over its median, grows with thickness",
+            &conditions.region.thickness_proxy,
+        ),
+    ];
+    if let Some(distance) = &conditions.region.edge_distance {
+        // Where the step is not known the distance is in scan steps.
+        let (name, units) = if analysis.step_nm.is_finite() {
+            ("edge_distance_nm", "nm")
+        } else {
+            ("edge_distance", "1")
+        };
+        maps.push(map(name, units, "distance to the nearest vacuum", distance));
+    }
+    maps
 }
 
 /// How a fit ended, with the number and the word that stand for it in files.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arrhenius::{ArrheniusFit, Average};
 use crate::axes::TimeAxis;
+use crate::beam::ZeroDose;
 use crate::conditions::Conditions;
 use crate::correlate::{CorrelationCurves, Flattening, TwoTime};
 use crate::fluctuate::FluctuationMap;
@@ -117,4 +118,6 @@ pub struct Study {
     pub arrhenius: Vec<ArrheniusFit>,
     /// Which of them is the headline.
     pub headline: Average,
+    /// Relaxation without beam, for each temperature that was measured at several dose rates.
+    pub zero_dose: Vec<ZeroDose>,
 }

@@ -100,10 +100,16 @@ pub fn zero_dose(temperature_k: f64, points: &[DosePoint], level: f64) -> Option
         .iter()
         .copied()
         .filter(|point| {
-            point.rate > 0.0 && point.tau_s > 0.0 && point.tau_s.is_finite() && point.ln_tau_error > 0.0
+            point.rate > 0.0
+                && point.tau_s > 0.0
+                && point.tau_s.is_finite()
+                && point.ln_tau_error > 0.0
         })
         .collect();
-    let lowest = usable.iter().map(|point| point.rate).fold(f64::INFINITY, f64::min);
+    let lowest = usable
+        .iter()
+        .map(|point| point.rate)
+        .fold(f64::INFINITY, f64::min);
     let highest = usable.iter().map(|point| point.rate).fold(0.0, f64::max);
     if usable.len() < 2 || highest < MIN_RATIO * lowest {
         return None;
@@ -144,7 +150,11 @@ pub fn zero_dose(temperature_k: f64, points: &[DosePoint], level: f64) -> Option
         rate_interval_per_s: [intercept - half, intercept + half],
         slope,
         slope_error: inflation * (s / determinant).sqrt(),
-        tau_s: if intercept > 0.0 { 1.0 / intercept } else { f64::INFINITY },
+        tau_s: if intercept > 0.0 {
+            1.0 / intercept
+        } else {
+            f64::INFINITY
+        },
         dominated_by_beam: slope * lowest > intercept,
         points: usable,
     })
@@ -182,7 +192,11 @@ mod tests {
             tau_s: 1.0 / (1e-4 + 1e-3 * rate),
             ln_tau_error: 0.05,
         };
-        assert!(zero_dose(633.0, &[driven(1.0), driven(2.0)], 0.95).expect("two rates").dominated_by_beam);
+        assert!(
+            zero_dose(633.0, &[driven(1.0), driven(2.0)], 0.95)
+                .expect("two rates")
+                .dominated_by_beam
+        );
         assert_eq!(zero_dose(633.0, &[point(1.0), point(1.05)], 0.95), None);
     }
 }

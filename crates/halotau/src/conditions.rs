@@ -52,6 +52,33 @@ pub struct Conditions {
     pub dose: Option<Dose>,
 }
 
+impl Conditions {
+    /// Those of an ideal experiment: nothing moves, nothing is left out, and every position is alike.
+    pub fn ideal(n_times: usize, dim: (usize, usize)) -> Self {
+        Self {
+            drift: None,
+            drift_limit: DriftLimit::default(),
+            current: BeamCurrent {
+                relative: vec![1.0; n_times],
+                spread: 0.0,
+                spread_expected: 0.0,
+                flicker: 0.0,
+                jumps: Vec::new(),
+            },
+            left_out: Vec::new(),
+            region: Region {
+                masked: Array2::from_elem(dim, false),
+                vacuum: Array2::from_elem(dim, false),
+                edge_distance: None,
+                margin: 0.0,
+                thickness_proxy: Array2::ones(dim),
+            },
+            ring_intensity: Array2::ones(dim),
+            dose: None,
+        }
+    }
+}
+
 /// The relaxation time that still speckle would seem to have, seconds; infinite where drift forgets nothing, none where that is
 /// not known.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -136,13 +163,7 @@ pub fn measure(
         scans.distorted(&tracking.likeness);
     }
     let images = matches!(method, DriftMethod::Auto | DriftMethod::Images)
-        .then(|| {
-            register(
-                sample.ring_mean.view(),
-                &scans.used,
-                recipe.drift.reference,
-            )
-        })
+        .then(|| register(sample.ring_mean.view(), &scans.used, recipe.drift.reference))
         .flatten();
     let drift = drift(reduction, recipe, &tracking, images.as_ref())?;
     let mut alignment = alignment(n_times, drift.as_ref());
@@ -184,6 +205,11 @@ pub fn measure(
         },
         current: BeamCurrent {
             spread: spread(&scans.relative, &scans.used),
+            spread_expected: current::expected_spread(
+                &level_counts,
+                &steady,
+                n_areas(reduction, recipe, &steady),
+            ),
             flicker,
             jumps: current::jumps(&scans.relative, &scans.used),
             relative: scans.relative,
@@ -320,7 +346,9 @@ fn pattern_moves(
         reduction.center_remainder(window.rows[0] + row, window.cols[0] + col)
     });
     let diameter_px = 2.0 * disc_radius_per_nm(recipe) / reduction.calibration.q_step_per_nm;
-    let still = remainders.iter().all(|remainder| *remainder == remainders[[0, 0]]);
+    let still = remainders
+        .iter()
+        .all(|remainder| *remainder == remainders[[0, 0]]);
     move |row_shift, col_shift| {
         if still || !diameter_px.is_finite() {
             return 1.0;
@@ -359,7 +387,11 @@ fn drift(
     }
     let (n_rows, n_cols) = (reduction.n_rows(), reduction.n_cols());
     let moved = |course: &crate::drift::Course| {
-        if course.is_certain() { course.range() } else { 0.0 }
+        if course.is_certain() {
+            course.range()
+        } else {
+            0.0
+        }
     };
     let (rows, cols) = (moved(&drift.row), moved(&drift.col));
     if rows > MAX_MOVEMENT * n_rows as f64 || cols > MAX_MOVEMENT * n_cols as f64 {
@@ -458,6 +490,17 @@ fn level_counts(counts: &Array3<f64>, relative: &[f64], alignment: &Alignment) -
             counts[[time, row, col]] / relative[time]
         }
     })
+}
+
+/// Independent probe areas among steady positions.
+fn n_areas(reduction: &Reduction, recipe: &Recipe, steady: &Array2<bool>) -> f64 {
+    let width = recipe.probe_fwhm_nm() / reduction.step_nm;
+    let width = if width.is_finite() {
+        width.max(1.0)
+    } else {
+        1.0
+    };
+    steady.iter().filter(|&&steady| steady).count() as f64 / (width * width)
 }
 
 /// Standard deviation over used scans of values of mean about 1.

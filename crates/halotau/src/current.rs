@@ -87,6 +87,7 @@ pub struct LeftOut {
     /// Why.
     pub reason: Reason,
     /// Current of the scan relative to the scans around it.
+    #[serde(with = "crate::nonfinite")]
     pub relative_current: f64,
 }
 
@@ -103,11 +104,17 @@ pub struct Jump {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BeamCurrent {
     /// Current of each scan relative to the median, `[time]`; NaN for scans without frames.
+    #[serde(skip)]
     pub relative: Vec<f64>,
     /// Relative standard deviation of `relative` over the scans that are used.
+    #[serde(with = "crate::nonfinite")]
     pub spread: f64,
+    /// What speckle and counting alone would make of `spread`.
+    #[serde(with = "crate::nonfinite")]
+    pub spread_expected: f64,
     /// Relative standard deviation of the current from frame to frame, above counting noise and speckle; 0 where it is below its
     /// own error, NaN where it cannot be told.
+    #[serde(with = "crate::nonfinite")]
     pub flicker: f64,
     /// Lasting steps.
     pub jumps: Vec<Jump>,
@@ -121,7 +128,12 @@ pub fn of_scans(counts: ArrayView3<'_, f64>) -> Vec<f64> {
         rank::median(&series.index_axis(Axis(1), row).to_vec())
     });
     // Dark positions say nothing of the current: vacuum, and what an edge passes.
-    let level = rank::median(&own.iter().copied().filter(|&own| own > 0.0).collect::<Vec<_>>());
+    let level = rank::median(
+        &own.iter()
+            .copied()
+            .filter(|&own| own > 0.0)
+            .collect::<Vec<_>>(),
+    );
     let current: Vec<f64> = (0..n_times)
         .map(|time| {
             let ratios: Vec<f64> = counts
@@ -140,6 +152,24 @@ pub fn of_scans(counts: ArrayView3<'_, f64>) -> Vec<f64> {
         .collect();
     let middle = rank::median(&current);
     current.iter().map(|current| current / middle).collect()
+}
+
+/// Standard deviation that speckle and counting alone give the current of a scan: the scatter of positions over the square root of
+/// the number of independent ones.
+pub fn expected_spread(level_counts: &Array3<f64>, steady: &Array2<bool>, n_areas: f64) -> f64 {
+    let mut scatter = Vec::new();
+    for ((row, col), _) in steady.indexed_iter().filter(|(_, steady)| **steady) {
+        let series: Vec<f64> = level_counts
+            .index_axis(Axis(2), col)
+            .index_axis(Axis(1), row)
+            .iter()
+            .copied()
+            .filter(|counts| counts.is_finite())
+            .collect();
+        scatter.push(robust_spread(&series) / rank::median(&series));
+    }
+    // The median of a sample scatters by 1.25 times as much as its mean.
+    1.25 * rank::median(&scatter) / n_areas.max(1.0).sqrt()
 }
 
 /// Standard deviation from the median absolute deviation.
@@ -169,7 +199,13 @@ fn off_neighbors(values: &[f64]) -> Vec<f64> {
 pub fn bad_scans(relative: &[f64], repeats_scan: &Array3<bool>) -> Vec<LeftOut> {
     let logs: Vec<f64> = relative
         .iter()
-        .map(|&current| if current > 0.0 { libm::log(current) } else { libm::log(1e-3) })
+        .map(|&current| {
+            if current > 0.0 {
+                libm::log(current)
+            } else {
+                libm::log(1e-3)
+            }
+        })
         .collect();
     let off = off_neighbors(&logs);
     let spread = robust_spread(&off);
@@ -204,7 +240,8 @@ fn steps_here(logs: &[f64], time: usize) -> bool {
         let near: Vec<f64> = others.map(|other| logs[other]).collect();
         near.len() >= 2 && (rank::median(&near) - logs[time]).abs() < MIN_BLINK / 2.0
     };
-    alike(time.saturating_sub(3)..time) || alike((time + 1).min(logs.len())..(time + 4).min(logs.len()))
+    alike(time.saturating_sub(3)..time)
+        || alike((time + 1).min(logs.len())..(time + 4).min(logs.len()))
 }
 
 /// Lasting steps of the current between used scans.
@@ -212,7 +249,10 @@ pub fn jumps(relative: &[f64], used: &[bool]) -> Vec<Jump> {
     let times: Vec<usize> = (0..relative.len())
         .filter(|&time| used[time] && relative[time] > 0.0)
         .collect();
-    let logs: Vec<f64> = times.iter().map(|&time| libm::log(relative[time])).collect();
+    let logs: Vec<f64> = times
+        .iter()
+        .map(|&time| libm::log(relative[time]))
+        .collect();
     let steps: Vec<f64> = logs.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let spread = robust_spread(&steps);
     let mut jumps = Vec::new();
@@ -400,10 +440,12 @@ pub fn flicker(
     gain: f64,
 ) -> f64 {
     let n_times = counts.dim().0;
-    let log = |time: usize, row: usize, col: usize| libm::log(counts[[time, row, col]] / relative[time]);
+    let log =
+        |time: usize, row: usize, col: usize| libm::log(counts[[time, row, col]] / relative[time]);
     let structure = |lag: usize| -> Vec<f64> {
         let mut values = Vec::new();
-        for time in (0..n_times.saturating_sub(lag)).filter(|&time| used[time] && used[time + lag]) {
+        for time in (0..n_times.saturating_sub(lag)).filter(|&time| used[time] && used[time + lag])
+        {
             let (mut sum, mut n) = (0.0, 0.0);
             for ((row, col), _) in steady.indexed_iter().filter(|(_, steady)| **steady) {
                 let change = log(time + lag, row, col) - log(time, row, col);
@@ -495,8 +537,11 @@ mod tests {
             &Array2::from_elem((4, 5), true),
             &repeats,
         );
-        let found: Vec<(usize, Reason)> =
-            bad.left_out.iter().map(|out| (out.time, out.reason)).collect();
+        let found: Vec<(usize, Reason)> = bad
+            .left_out
+            .iter()
+            .map(|out| (out.time, out.reason))
+            .collect();
         assert_eq!(
             found,
             [(3, Reason::Lost), (5, Reason::Blink), (7, Reason::Doubled)]

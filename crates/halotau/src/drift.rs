@@ -7,7 +7,7 @@
 //!
 //! Two estimates that share nothing but the counts: [`speckle`] compares the patterns of neighboring positions and gives both
 //! directions; [`images`] registers the images of the ring intensity, which an edge or a change of thickness shows to move. Where
-//! both say something about a direction they are averaged with their errors, and their disagreement is reported: within a scan the
+//! both say something about a direction speckle is taken if it is certain, else their mean, and their disagreement is reported: within a scan the
 //! sample may have moved as well.
 //!
 //! Nothing is interpolated ([`align`]): a mixture of neighbors would lower noise and speckle alike, in another way in every scan.
@@ -33,7 +33,7 @@ use speckle::{Tracking, Untracked};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftMethod {
-    /// From speckle and images, together where both are certain.
+    /// From speckle where it is certain, else from images or both.
     #[default]
     Auto,
     /// From speckle alone.
@@ -114,8 +114,10 @@ pub enum DriftOrigin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Course {
     /// Displacement, scan steps, `[time]`; 0 at the first scan.
+    #[serde(skip)]
     pub steps: Vec<f64>,
     /// Standard error up to a constant, `[time]`; 0 where given.
+    #[serde(skip)]
     pub error: Vec<f64>,
     /// Where it came from.
     pub origin: DriftOrigin,
@@ -135,6 +137,7 @@ pub struct Drift {
     /// `v` a scan step in `K² = [2 J₁(v)/v]²`, the overlap of two probes; none where neither speckle nor microscope tell.
     pub kernel_per_step: Option<f64>,
     /// Height of the speckle's correlation with the scan before, `[time]`; empty where it was not tracked.
+    #[serde(skip)]
     pub likeness: Vec<f64>,
 }
 
@@ -142,13 +145,16 @@ pub struct Drift {
 const MAX_APPLIED_ERROR: f64 = 0.35;
 
 /// A direction of the images is used below this error; beyond, it is often a wrong peak.
-const MAX_IMAGE_ERROR: f64 = 0.3;
+const MAX_IMAGE_ERROR: f64 = 0.15;
+
+/// Speckle that is this certain needs no help: an edge sharper than a step draws images toward whole steps.
+const SUFFICIENT_ERROR: f64 = 0.15;
 
 /// Estimates that differ by more than this many errors, and by [`MIN_DISAGREEMENT`], contradict each other.
 const MAX_DISAGREEMENT: f64 = 4.0;
 
 /// Differences below this many steps change nothing that is measured.
-const MIN_DISAGREEMENT: f64 = 0.25;
+const MIN_DISAGREEMENT: f64 = 0.5;
 
 impl Course {
     /// A course that nothing shows.
@@ -239,7 +245,7 @@ impl Course {
                 // One weight a direction: a weight a scan would make steps where the errors change.
                 let (a, b) = (root_mean_square(speckle.1), root_mean_square(images.1));
                 let share = b * b / (a * a + b * b);
-                if !share.is_finite() || share > 0.9 {
+                if !share.is_finite() || a < SUFFICIENT_ERROR {
                     return course;
                 }
                 let (one, other) = (centered(speckle.0), centered(images.0));
@@ -327,7 +333,13 @@ impl Drift {
                 .steps
                 .iter()
                 .zip(whole)
-                .map(|(step, whole)| if corrected { step - whole as f64 } else { *step })
+                .map(|(step, whole)| {
+                    if corrected {
+                        step - whole as f64
+                    } else {
+                        *step
+                    }
+                })
                 .collect()
         };
         let (row, col) = (left(&self.row), left(&self.col));
@@ -351,7 +363,11 @@ impl Drift {
             .map(|lag| {
                 let (left, elapsed_s) = likeness(lag);
                 let rate = -libm::log(left / first) / (2.0 * (elapsed_s - first_s));
-                if rate > 0.0 { 1.0 / rate } else { f64::INFINITY }
+                if rate > 0.0 {
+                    1.0 / rate
+                } else {
+                    f64::INFINITY
+                }
             })
             .fold(f64::INFINITY, f64::min);
         Some(limit)

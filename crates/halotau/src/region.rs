@@ -115,10 +115,7 @@ fn user_mask(
     shape: (usize, usize),
 ) -> Result<Array2<bool>> {
     let [first_row, first_col] = [reduction.region.rows[0], reduction.region.cols[0]];
-    let whole = (
-        reduction.source_shape.n_rows,
-        reduction.source_shape.n_cols,
-    );
+    let whole = (reduction.source_shape.n_rows, reduction.source_shape.n_cols);
     let mut masked = Array2::from_elem(shape, false);
     if let Some(keep) = mask_file {
         let (down, right) = if keep.dim() == whole {
@@ -157,7 +154,11 @@ fn user_mask(
 /// Positions in vacuum, `[row, col]`: the dark one of two clearly separate classes of intensity, where it reaches the border of the scan.
 pub fn vacuum(intensity: &Array2<f64>) -> Array2<bool> {
     let none = Array2::from_elem(intensity.dim(), false);
-    let mut sorted: Vec<f64> = intensity.iter().copied().filter(|v| v.is_finite()).collect();
+    let mut sorted: Vec<f64> = intensity
+        .iter()
+        .copied()
+        .filter(|v| v.is_finite())
+        .collect();
     sorted.sort_by(f64::total_cmp);
     let Some((low, high)) = two_classes(&sorted) else {
         return none;
@@ -282,10 +283,18 @@ mod tests {
         let ripple = |row: usize, col: usize| 0.05 * ((row * 7 + col * 13) % 5) as f64;
         let edge = Array2::from_shape_fn((12, 20), |(row, col)| {
             let wedge = 0.8 + 0.02 * col as f64;
-            if col < 4 { 0.02 } else { wedge + ripple(row, col) }
+            if col < 4 {
+                0.02
+            } else {
+                wedge + ripple(row, col)
+            }
         });
         let found = vacuum(&edge);
-        assert!(found.indexed_iter().all(|((_, col), &vacuum)| vacuum == (col < 4)));
+        assert!(
+            found
+                .indexed_iter()
+                .all(|((_, col), &vacuum)| vacuum == (col < 4))
+        );
         let distance = edge_distance(&found).expect("there is an edge");
         assert_eq!((distance[[3, 4]], distance[[3, 9]]), (0.5, 5.5));
         let wedge = Array2::from_shape_fn((12, 20), |(row, col)| {

@@ -311,7 +311,7 @@ fn flag_meaning(name: &str) -> &'static str {
             "Shot noise is more than half of the variance on the ring: V depends on its correction."
         }
         "drift" => {
-            "The mean of the ring changes by more than 20 % over the record: thickness, focus or current may have changed."
+            "The counts change by more than 20 % over the record, beyond the beam current: thickness or focus may have changed."
         }
         "fit_no_converge" => "The fit did not converge.",
         "fit_at_bound" => {
@@ -326,7 +326,10 @@ fn flag_meaning(name: &str) -> &'static str {
         "ill_conditioned" => {
             "The parameters cannot be told apart; their errors are large and linked."
         }
-        "partial_data" => "Frames are missing; the others were used.",
+        "partial_data" => "Frames are missing or left out; the others were used.",
+        "drift_limited" => {
+            "τ is above half of what drift that is left would give perfectly still speckle: it says more about the stage than about the glass."
+        }
         _ => "Not described in this version of the report.",
     }
 }

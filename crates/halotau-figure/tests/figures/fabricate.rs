@@ -4,6 +4,7 @@ use halotau::analysis::{Analysis, Estimate, MapSummary, Study};
 use halotau::arrhenius::{ArrheniusFit, ArrheniusPoint, Average, GAS_CONSTANT, LeaveOneOut};
 use halotau::axes::{QRange, TimeAxis, TimeBasis};
 use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::conditions::Conditions;
 use halotau::correlate::{CorrelationCurves, TwoTime};
 use halotau::fluctuate::FluctuationMap;
 use halotau::ndarray::{Array2, Array3};
@@ -193,6 +194,7 @@ pub(crate) fn analysis(
             mean_counts: full(10.0),
             values: fluctuation,
         },
+        conditions: Conditions::ideal(n_times, shape),
         two_time: vec![
             matrix(None),
             matrix(Some(examples[0])),
@@ -275,6 +277,7 @@ pub(crate) fn study(temperatures_k: &[f64], n_rows: usize, n_cols: usize, n_time
         }
     };
     Study {
+        zero_dose: Vec::new(),
         arrhenius: if analyses.len() > 1 {
             Average::ALL.into_iter().map(fit).collect()
         } else {

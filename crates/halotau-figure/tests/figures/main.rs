@@ -170,6 +170,7 @@ fn captions_name_the_conventions() {
 #[test]
 fn what_is_missing_is_said() {
     let empty = Study {
+        zero_dose: Vec::new(),
         analyses: Vec::new(),
         arrhenius: Vec::new(),
         headline: halotau::arrhenius::Average::LogMean,

@@ -44,6 +44,26 @@ fn finite(key: &str, values: &[f64]) -> Result<()> {
     require(all_finite, key, format!("{values:?}"), "must be finite")
 }
 
+/// The positions that are looked at.
+fn scan(recipe: &Recipe) -> Result<()> {
+    let scan = &recipe.scan;
+    require(
+        scan.edge_margin_nm.is_finite() && scan.edge_margin_nm >= 0.0,
+        "scan.edge_margin_nm",
+        scan.edge_margin_nm,
+        "must be a distance in nm, 0 for none",
+    )?;
+    if let Some([thinnest, thickest]) = scan.thickness_window {
+        require(
+            thinnest < thickest && thickest > 0.0,
+            "scan.thickness_window",
+            format!("[{thinnest}, {thickest}]"),
+            "is [lowest, highest] ring intensity over its median, such as [0.8, 1.2]",
+        )?;
+    }
+    Ok(())
+}
+
 fn half_open(key: &str, range: [usize; 2]) -> Result<()> {
     require(
         range[0] < range[1],
@@ -79,6 +99,7 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     positive("microscope.probe_current_pa", microscope.probe_current_pa)?;
     positive("scan.step_nm", recipe.scan.step_nm)?;
     region("scan.region", recipe.scan.region)?;
+    scan(recipe)?;
     pattern(recipe)?;
     recipe
         .reduction

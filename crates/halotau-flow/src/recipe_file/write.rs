@@ -23,6 +23,11 @@ const LINES: &[Line] = &[
     ("microscope", "probe_current_pa", "8.9", "pA"),
     ("scan", "step_nm", "0.1617", "nm, distance of neighboring positions"),
     ("scan", "region", "{ rows = [0, 60], cols = [60, 120] }", "analyzed part, half-open; the whole scan if absent"),
+    ("scan", "polygon", "[[0.0, 60.0], [0.0, 119.0], [59.0, 119.0]]", "only positions inside, corners [row, col]"),
+    ("scan", "mask_file", "\"positions.npy\"", "nonzero = looked at, shape of the scan or of the region"),
+    ("scan", "vacuum", "\"auto\"", "auto | none: whether vacuum is looked for"),
+    ("scan", "edge_margin_nm", "2.0", "nm left out along the edge of vacuum"),
+    ("scan", "thickness_window", "[0.8, 1.2]", "lowest and highest ring intensity over its median"),
     ("pattern", "q_step_per_nm", "0.058", "1/nm a native pixel, as 1/d without 2 pi"),
     ("pattern", "bin", "1", "native pixels summed along each side"),
     ("pattern", "center", "[131.4, 130.9]", "native pixels [row, col]; found from the halo if absent"),
@@ -36,6 +41,11 @@ const LINES: &[Line] = &[
     ("reduction", "q_range_per_nm", "[3.0, 5.8]", "1/nm kept of the raw data; at least the ranges below"),
     ("time", "basis", "\"auto\"", "auto | timestamps | total | period"),
     ("time", "exclude", "[]", "scans left out, from 0"),
+    ("time", "bad_scans", "\"leave_out\"", "leave_out | keep: blinks, doubled, distorted and lost scans and frames"),
+    ("drift", "method", "\"auto\"", "auto | speckle | images | given | none"),
+    ("drift", "reference", "\"mean\"", "mean | first: what images are registered to"),
+    ("drift", "row_steps", "[0.0, 0.1]", "given: movement of the sample along rows, scan steps, one a scan"),
+    ("drift", "col_steps", "[0.0, 0.1]", "given: along columns"),
     ("dynamics", "q_range_per_nm", "[4.2, 4.6]", "1/nm, ring of eqs. (1) and (2)"),
     ("dynamics", "normalization", "\"flattened\"", "ring (paper) | flattened | per_pixel"),
     ("dynamics", "flattening", "\"auto\"", "auto | pixel | radial: the pattern divided by"),
@@ -167,9 +177,10 @@ mod tests {
     use halotau::axes::QRange;
     use halotau::calibrate::{Descan, Ellipse};
     use halotau::correlate::TwoTimeKept;
+    use halotau::drift::DriftMethod;
     use halotau::recipe::{
         BinnedRows, Corrections, DataBlock, FrameLayout, MaskShape, Orientation, Profile,
-        RawLayout, Region,
+        RawLayout, Region, VacuumSearch,
     };
     use halotau::relax::Stretch;
     use halotau::series::{Position, SampleType};
@@ -194,6 +205,13 @@ mod tests {
             cols: [2, 6],
         };
         recipe.scan.region = Some(region);
+        recipe.scan.polygon = vec![[0.0, 0.0], [0.0, 4.0], [4.5, 0.0]];
+        recipe.scan.mask_file = Some("/d/positions.npy".into());
+        recipe.scan.vacuum = VacuumSearch::None;
+        recipe.scan.thickness_window = Some([0.8, 1.2]);
+        recipe.drift.method = DriftMethod::Given;
+        recipe.drift.row_steps = vec![0.0, 0.25, 1.5];
+        recipe.drift.col_steps = vec![0.0, -0.5, 0.0];
         let pattern = &mut recipe.pattern;
         pattern.q_step_per_nm = Some(0.058);
         pattern.bin = 4;

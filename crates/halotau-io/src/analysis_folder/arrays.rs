@@ -1,6 +1,7 @@
 //! Writing the arrays of an analysis.
 
 use halotau::analysis::Analysis;
+use halotau::drift::Drift;
 use halotau::ndarray::{Array1, Array3, Axis};
 use halotau::quality::Quality;
 use halotau::series::Position;
@@ -52,6 +53,7 @@ pub(super) fn write_arrays(
             Quality::NAMES.iter().map(|(flag, word)| (flag.0, *word)),
         ),
     )?;
+    write_conditions(group, analysis)?;
     write_curves(group, analysis)?;
     write_two_time(group, analysis)?;
     write_coordinates(group, analysis)
@@ -90,6 +92,78 @@ fn write_curves(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> {
         ),
         &Array1::from(analysis.ensemble_g.clone()),
     )
+}
+
+/// Arrays over time that describe the drift, with what each is; none where drift was not looked for.
+pub(super) fn drift_arrays(drift: &Drift) -> [(&'static str, &'static str, &Vec<f64>); 4] {
+    [
+        (
+            "drift_row",
+            "displacement of the sample's point under a position along rows, in scan steps",
+            &drift.row.steps,
+        ),
+        (
+            "drift_col",
+            "displacement of the sample's point under a position along columns, in scan steps",
+            &drift.col.steps,
+        ),
+        (
+            "drift_row_error",
+            "standard error of drift_row up to a constant, in scan steps",
+            &drift.row.error,
+        ),
+        (
+            "drift_col_error",
+            "standard error of drift_col up to a constant, in scan steps",
+            &drift.col.error,
+        ),
+    ]
+}
+
+fn write_conditions(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> {
+    let n_times = analysis.time.len();
+    let dim = analysis.quality.dim();
+    let conditions = &analysis.conditions;
+    let mut over_time = |name, long_name, values: &Vec<f64>| -> Result<()> {
+        check_dim(name, values.len(), n_times)?;
+        group.array(
+            &Named::new(name, &["time"], "1", long_name),
+            &Array1::from(values.clone()),
+        )
+    };
+    over_time(
+        "beam_current",
+        "beam current over its median",
+        &conditions.current.relative,
+    )?;
+    if let Some(drift) = &conditions.drift {
+        for (name, long_name, values) in drift_arrays(drift) {
+            over_time(name, long_name, values)?;
+        }
+        if !drift.likeness.is_empty() {
+            over_time(
+                "speckle_likeness",
+                "height of the correlation of the speckle with the scan before",
+                &drift.likeness,
+            )?;
+        }
+    }
+    let region = &conditions.region;
+    for (name, long_name, values) in [
+        (
+            "masked",
+            "1 where a position is not looked at",
+            &region.masked,
+        ),
+        ("vacuum", "1 where a position sees vacuum", &region.vacuum),
+    ] {
+        check_dim(name, values.dim(), dim)?;
+        group.array(
+            &Named::new(name, MAP, "1", long_name),
+            &values.mapv(u8::from),
+        )?;
+    }
+    Ok(())
 }
 
 fn write_two_time(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> {

@@ -21,7 +21,7 @@ pub enum Comments {
 }
 
 /// Maps that have a column, in the order of the columns.
-const MAP_COLUMNS: [&str; 9] = [
+const MAP_COLUMNS: [&str; 11] = [
     "tau_s",
     "tau_lower_s",
     "tau_upper_s",
@@ -31,6 +31,8 @@ const MAP_COLUMNS: [&str; 9] = [
     "fluctuation_error",
     "persistence",
     "mean_counts",
+    "ring_intensity",
+    "thickness_proxy",
 ];
 
 /// Writes `maps.csv`: one row a position.

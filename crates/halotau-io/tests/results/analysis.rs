@@ -4,6 +4,7 @@ use std::fs;
 
 use halotau::analysis::Analysis;
 use halotau::axes::{TimeAxis, TimeBasis};
+use halotau::conditions::Conditions;
 use halotau::ndarray::Array3;
 use halotau_io::Error;
 use halotau_io::analysis_folder::{read_analysis, write_analysis};
@@ -49,6 +50,7 @@ fn what_is_absent_stays_absent() {
         ensemble_g: Vec::new(),
         ..analysis()
     };
+    bare.conditions = Conditions::ideal(1, (n_rows, n_cols));
     bare.curves.lag_s.clear();
     bare.curves.n_pairs.clear();
     bare.curves.g = Array3::zeros((n_rows, n_cols, 0));

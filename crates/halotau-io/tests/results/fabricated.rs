@@ -6,8 +6,12 @@ use std::path::Path;
 use halotau::analysis::{Analysis, Estimate, MapSummary};
 use halotau::arrhenius::Average;
 use halotau::axes::{QRange, TimeAxis, TimeBasis};
+use halotau::beam::Dose;
 use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::conditions::Conditions;
 use halotau::correlate::{CorrelationCurves, Flattening, TwoTime};
+use halotau::current::{LeftOut, Reason};
+use halotau::drift::{Course, Drift, DriftOrigin};
 use halotau::fluctuate::FluctuationMap;
 use halotau::ndarray::{Array1, Array2, Array3, Array4};
 use halotau::quality::Quality;
@@ -194,6 +198,40 @@ pub(crate) fn reduction(sample_type: SampleType) -> Reduction {
     }
 }
 
+/// Conditions in which nothing is as in an ideal experiment.
+fn conditions(stream: &mut Stream) -> Conditions {
+    let mut conditions = Conditions::ideal(N_TIMES, (N_ROWS, N_COLS));
+    let mut course = |origin| Course {
+        steps: (0..N_TIMES).map(|_| stream.number()).collect(),
+        error: vec![f64::INFINITY; N_TIMES],
+        origin,
+        disagreement: Some(stream.number()),
+        expected_disagreement: None,
+    };
+    conditions.drift = Some(Drift {
+        row: course(DriftOrigin::Both),
+        col: course(DriftOrigin::Unknown),
+        kernel_per_step: Some(0.641),
+        likeness: vec![f64::NAN; N_TIMES],
+    });
+    conditions.drift_limit.after_s = Some(f64::INFINITY);
+    conditions.current.relative[2] = f64::NAN;
+    conditions.current.flicker = f64::NAN;
+    conditions.left_out.push(LeftOut {
+        time: 2,
+        n_frames: Some(3),
+        reason: Reason::Lost,
+        relative_current: f64::NAN,
+    });
+    conditions.region.masked[[1, 1]] = true;
+    conditions.region.vacuum[[0, 0]] = true;
+    conditions.region.edge_distance = Some(stream.map((N_ROWS, N_COLS)));
+    conditions.region.margin = 0.1 + 0.2;
+    conditions.region.thickness_proxy[[0, 0]] = f64::NAN;
+    conditions.dose = Some(Dose::new(8.9, 1.0, f64::NAN, N_TIMES, 9.887));
+    conditions
+}
+
 pub(crate) fn analysis() -> Analysis {
     let mut stream = Stream::new(11);
     let dim = (N_ROWS, N_COLS);
@@ -280,6 +318,7 @@ pub(crate) fn analysis() -> Analysis {
         },
         relaxation,
         quality,
+        conditions: conditions(&mut stream),
         two_time: vec![
             TwoTime {
                 position: None,
@@ -322,6 +361,7 @@ pub(crate) fn study() -> halotau::analysis::Study {
         ..analysis()
     };
     halotau::analysis::Study {
+        zero_dose: Vec::new(),
         analyses: vec![at(633.15), at(643.15), at(653.15)],
         arrhenius: Vec::new(),
         headline: Average::LogMean,

@@ -166,7 +166,14 @@ fn position_sample(
     let n_times = rings.dim().2;
     let mut sample = PositionSample {
         ring_mean: vec![f64::NAN; n_times],
-        blocks: vec![f32::NAN; if inside { n_times * plan.blocks.len() } else { 0 }],
+        blocks: vec![
+            f32::NAN;
+            if inside {
+                n_times * plan.blocks.len()
+            } else {
+                0
+            }
+        ],
         repeats_before: vec![false; n_times],
         repeats_scan: vec![false; n_times],
     };
@@ -295,7 +302,11 @@ fn best_window(sums: Vec<f64>) -> [usize; 2] {
     [best, best + width]
 }
 
-fn blocks(reduction: &Reduction, recipe: &Recipe, window: &Region) -> (Vec<Vec<usize>>, Vec<usize>) {
+fn blocks(
+    reduction: &Reduction,
+    recipe: &Recipe,
+    window: &Region,
+) -> (Vec<Vec<usize>>, Vec<usize>) {
     let annulus = &reduction.annulus;
     let speckle_px =
         2.0 * disc_radius_per_nm(recipe) / annulus.q_step_per_nm(&reduction.calibration);

@@ -56,7 +56,9 @@ fn source(course: &Course) -> &'static str {
 fn moved(reduction: &Reduction, drift: &Drift, warnings: &mut Vec<Warning>) {
     let told: Vec<String> = [("rows", &drift.row), ("columns", &drift.col)]
         .into_iter()
-        .filter(|(_, course)| course.is_certain() && course.range() > MIN_TOLD)
+        .filter(|(_, course)| {
+            course.is_certain() && course.range() > MIN_TOLD.max(4.0 * course.rms_error())
+        })
         .map(|(direction, course)| {
             format!(
                 "{:.2} ± {:.2} scan steps{} along {direction} (from {})",
@@ -98,7 +100,11 @@ fn contradictions(drift: &Drift, warnings: &mut Vec<Warning>) {
 
 fn limits(reduction: &Reduction, conditions: &Conditions, warnings: &mut Vec<Warning>) {
     let record_s = reduction.time.record_s();
-    if let Some(limit_s) = conditions.drift_limit.after_s.filter(|limit| *limit < 10.0 * record_s) {
+    if let Some(limit_s) = conditions
+        .drift_limit
+        .after_s
+        .filter(|limit| *limit < 10.0 * record_s)
+    {
         warnings.push(Warning::new(
             "W074",
             format!(
@@ -110,7 +116,11 @@ fn limits(reduction: &Reduction, conditions: &Conditions, warnings: &mut Vec<War
 }
 
 fn listed(times: &[usize]) -> String {
-    let shown: Vec<String> = times.iter().take(MAX_LISTED).map(usize::to_string).collect();
+    let shown: Vec<String> = times
+        .iter()
+        .take(MAX_LISTED)
+        .map(usize::to_string)
+        .collect();
     let more = times.len().saturating_sub(MAX_LISTED);
     if more > 0 {
         format!("{} and {more} more", shown.join(", "))
@@ -154,11 +164,7 @@ fn left_out(conditions: &Conditions, warnings: &mut Vec<Warning>) {
         } else if !whole.is_empty() {
             warnings.push(Warning::new(
                 "W075",
-                format!(
-                    "Scans {} are left out: {}.",
-                    listed(&whole),
-                    reason.words()
-                ),
+                format!("Scans {} are left out: {}.", listed(&whole), reason.words()),
             ));
         }
         let frames: usize = of.iter().filter_map(|out| out.n_frames).sum();
@@ -185,7 +191,7 @@ fn left_out(conditions: &Conditions, warnings: &mut Vec<Warning>) {
 
 fn current(conditions: &Conditions, warnings: &mut Vec<Warning>) {
     let current = &conditions.current;
-    if current.spread > MIN_CURRENT_SPREAD {
+    if current.spread > MIN_CURRENT_SPREAD.max(3.0 * current.spread_expected) {
         warnings.push(Warning::new(
             "W077",
             format!(
@@ -244,7 +250,10 @@ fn region(reduction: &Reduction, conditions: &Conditions, warnings: &mut Vec<War
         .filter(|(proxy, masked)| !**masked && proxy.is_finite())
         .map(|(proxy, _)| *proxy)
         .collect();
-    let (thin, thick) = (rank::quantile(&proxies, 0.05), rank::quantile(&proxies, 0.95));
+    let (thin, thick) = (
+        rank::quantile(&proxies, 0.05),
+        rank::quantile(&proxies, 0.95),
+    );
     if thick - thin > MIN_THICKNESS_SPREAD {
         warnings.push(Warning::new(
             "W080",

@@ -29,9 +29,7 @@ const ROUNDS: usize = 3;
 const TILES: usize = 4;
 
 /// What the images are registered to.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reference {
     /// The mean of all scans at their shifts: less noise.
@@ -74,7 +72,9 @@ pub fn register(
     let mut last = (0.0, 0.0);
     for &time in &times {
         let whole = base.whole_step(image(time), last);
-        last = base.refine(image(time), whole).map_or(whole, |fit| fit.shift);
+        last = base
+            .refine(image(time), whole)
+            .map_or(whole, |fit| fit.shift);
         shifts.push(last);
     }
     if reference == Reference::Mean {
@@ -126,11 +126,7 @@ pub fn register(
 }
 
 /// Mean of all images at their shifts; NaN where none reaches.
-fn mean_at(
-    images: &ArrayView3<'_, f64>,
-    times: &[usize],
-    shifts: &[(f64, f64)],
-) -> Array2<f64> {
+fn mean_at(images: &ArrayView3<'_, f64>, times: &[usize], shifts: &[(f64, f64)]) -> Array2<f64> {
     let (_, n_rows, n_cols) = images.dim();
     let mut sum = Array2::<f64>::zeros((n_rows, n_cols));
     let mut n = Array2::<f64>::zeros((n_rows, n_cols));
@@ -447,8 +443,7 @@ mod tests {
         let shifts = [(0.0, 0.0), (0.3, -0.4), (0.9, -1.3), (1.6, -2.2)];
         let images = scene(&shifts);
         for reference in [Reference::Mean, Reference::First] {
-            let found =
-                register(images.view(), &[true; 4], reference).expect("there is structure");
+            let found = register(images.view(), &[true; 4], reference).expect("there is structure");
             for (time, shift) in shifts.iter().enumerate() {
                 assert!(
                     (found.row[time] - shift.0).abs() < 0.05

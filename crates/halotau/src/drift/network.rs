@@ -64,7 +64,9 @@ impl Network {
             x[link.first] -= link.weight * difference;
         }
         for row in 0..n {
-            let known: f64 = (0..row).map(|col| self.factor[row * n + col] * x[col]).sum();
+            let known: f64 = (0..row)
+                .map(|col| self.factor[row * n + col] * x[col])
+                .sum();
             x[row] = (x[row] - known) / self.factor[row * n + row];
         }
         for row in (0..n).rev() {

@@ -12,6 +12,10 @@
 //! they are still alike, and the course that fits all of them is taken ([`super::network`]): neighbors alone would add up their errors,
 //! the first scan alone would be forgotten.
 //!
+//! Where tau grows along the scan, the pair of an early and a late position may forget more or less than the pair of opposite
+//! order, and the peak would lean that way. Positions are weighted such that the gradient of the memory vanishes on average
+//! ([`balance`]): whatever the lean of one place, it is taken back at another.
+//!
 //! Errors come from leaving out one group of directions on the detector at a time: different directions hold independent speckle.
 
 use ndarray::{Array2, Array3, ArrayView3};
@@ -20,7 +24,7 @@ use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 use std::sync::Arc;
 
-use super::network::{Link, Network};
+use super::network::{Link, Network, solve_small};
 use super::overlap::{FIRST_ZERO, Kernel, Peak, Sample};
 use crate::conditions::sample::{Blocks, N_GROUPS};
 use crate::rank;
@@ -118,7 +122,8 @@ pub(crate) fn track(
         cols: (n_cols / 2).min(REACH) as i64,
     };
     let pairs = pairs(times.len());
-    let maps = correlate(blocks, scale, &times, &pairs, &shifts);
+    let (weight, lean) = balance(blocks, scale, &times);
+    let maps = correlate(blocks, scale, &times, &weight, &pairs, &shifts);
     let left: Vec<f64> = (0..shifts.len())
         .map(|index| {
             let (row, col) = shifts.at(index);
@@ -134,7 +139,8 @@ pub(crate) fn track(
             .collect(),
         n: times.len(),
     };
-    let course = tracker.course()?;
+    let mut course = tracker.course()?;
+    course.add_lean(lean);
     Ok(course.over_all(&times, n_times))
 }
 
@@ -221,6 +227,7 @@ fn correlate(
     blocks: &Blocks,
     scale: ArrayView3<'_, f64>,
     times: &[usize],
+    weight: &Array2<f64>,
     pairs: &[(usize, usize)],
     shifts: &Shifts,
 ) -> Vec<PairMap> {
@@ -245,7 +252,11 @@ fn correlate(
         .par_iter()
         .map(|&time| {
             let image = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| {
-                f32::from(u8::from(usable(scale[[time, row, col]])))
+                if usable(scale[[time, row, col]]) {
+                    weight[[row, col]] as f32
+                } else {
+                    0.0
+                }
             });
             transform.forward(&image)
         })
@@ -257,7 +268,10 @@ fn correlate(
             let mut spectra = vec![vec![Complex32::default(); n_fft]; batch.len()];
             let members = blocks.values.iter().zip(&blocks.group);
             for (values, _) in members.filter(|(_, of)| **of == group) {
-                let images = fluctuations(values, scale, times);
+                let mut images = fluctuations(values, scale, times);
+                for image in &mut images {
+                    image.zip_mut_with(weight, |value, &weight| *value *= weight as f32);
+                }
                 let transformed: Vec<Vec<Complex32>> = images
                     .par_iter()
                     .map(|image| transform.forward(image))
@@ -338,6 +352,120 @@ fn fluctuations(
             })
         })
         .collect()
+}
+
+/// Share of the early memory that is left at the distance of scans at which memories are compared.
+const COMPARED_MEMORY: f64 = 0.5;
+
+/// Weights change by at most this factor, so that no place decides alone.
+const MAX_WEIGHT: f64 = 3.0;
+
+/// Square roots of weights, `[row, col]`: `w/contrast` with `Σ w ∇rate = 0` and `w = 1 + α ∂rate/∂row + β ∂rate/∂col`.
+///
+/// Contrast is the correlation of consecutive patterns of a position, rate the logarithm of what is left of it at the distance of scans
+/// at which about half is left on average.
+///
+/// Where the rate grows across the whole scan no weights take that back. The gradient that is left, rate a step and scan along rows and
+/// columns, is given as well: it is a part of the error.
+fn balance(
+    blocks: &Blocks,
+    scale: ArrayView3<'_, f64>,
+    times: &[usize],
+) -> (Array2<f64>, (f64, f64)) {
+    let (_, n_rows, n_cols) = scale.dim();
+    let even = (Array2::ones((n_rows, n_cols)), (0.0, 0.0));
+    let lags: Vec<usize> = LAGS
+        .into_iter()
+        .take_while(|&lag| 2 * lag < times.len())
+        .collect();
+    let memories: Vec<Array2<f64>> = blocks
+        .values
+        .par_iter()
+        .map(|values| {
+            let images = fluctuations(values, scale, times);
+            let mut sums = vec![Array2::<f64>::zeros((n_rows, n_cols)); lags.len()];
+            for (sum, &lag) in sums.iter_mut().zip(&lags) {
+                for (one, other) in images.iter().zip(&images[lag..]) {
+                    ndarray::Zip::from(&mut *sum)
+                        .and(one)
+                        .and(other)
+                        .for_each(|sum, &one, &other| *sum += f64::from(one * other));
+                }
+                *sum /= (times.len() - lag) as f64;
+            }
+            sums
+        })
+        // Blocks are added in their order, whatever thread was first.
+        .collect::<Vec<_>>()
+        .into_iter()
+        .reduce(|mut all, one| {
+            all.iter_mut().zip(&one).for_each(|(all, one)| *all += one);
+            all
+        })
+        .unwrap_or_default();
+    let Some(first) = memories.first().and_then(|memory| memory.mean()) else {
+        return even;
+    };
+    let left = |memory: &Array2<f64>| memory.mean().map_or(0.0, |mean| mean / first);
+    let compared = memories.iter().zip(&lags).min_by(|(a, _), (b, _)| {
+        let off = |memory: &Array2<f64>| (left(memory) - COMPARED_MEMORY).abs();
+        off(a).total_cmp(&off(b))
+    });
+    let Some((memory, &lag)) = compared else {
+        return even;
+    };
+    let contrast = &memories[0];
+    let usual = rank::median(&contrast.iter().copied().collect::<Vec<_>>());
+    if usual <= 0.0 {
+        return even;
+    }
+    // Few speckles make single values wild.
+    let contrast = contrast.mapv(|contrast| contrast.clamp(usual / 3.0, 3.0 * usual) / usual);
+    let mut rate = memory / usual / &contrast;
+    rate.mapv_inplace(|left| -libm::log(left.clamp(0.05, 1.2)));
+    let slope = |row: usize, col: usize| -> (f64, f64) {
+        let along = |at: usize, n: usize, value: &dyn Fn(usize) -> f64| {
+            let (before, after) = (at.saturating_sub(1), (at + 1).min(n - 1));
+            (value(after) - value(before)) / (after - before) as f64
+        };
+        (
+            along(row, n_rows, &|row| rate[[row, col]]),
+            along(col, n_cols, &|col| rate[[row, col]]),
+        )
+    };
+    let slopes = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| slope(row, col));
+    let mut weight = even.0;
+    // Clipped weights leave a rest, which further rounds take.
+    for _ in 0..5 {
+        let (mut sr, mut sc, mut srr, mut src, mut scc) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for (&(row, col), &weight) in slopes.iter().zip(&weight) {
+            sr += weight * row;
+            sc += weight * col;
+            srr += row * row;
+            src += row * col;
+            scc += col * col;
+        }
+        let Some([alpha, beta]) = solve_small([[srr, src], [src, scc]], [-sr, -sc]) else {
+            break;
+        };
+        ndarray::Zip::from(&mut weight)
+            .and(&slopes)
+            .for_each(|weight, &(row, col)| {
+                *weight =
+                    (*weight + alpha * row + beta * col).clamp(MAX_WEIGHT.recip(), MAX_WEIGHT);
+            });
+    }
+    let total = weight.sum() * (lag as f64 - 1.0).max(1.0);
+    let of = |pick: fn(&(f64, f64)) -> f64| {
+        let sum: f64 = slopes
+            .iter()
+            .zip(&weight)
+            .map(|(slope, weight)| weight * pick(slope))
+            .sum();
+        sum / total
+    };
+    let lean = (of(|slope| slope.0), of(|slope| slope.1));
+    ((weight / contrast).mapv(f64::sqrt), lean)
 }
 
 struct Tracker {
@@ -616,7 +744,11 @@ impl Tracker {
                 for ((found, weight), misfit) in found.iter().zip(&mut weights).zip(&misfit) {
                     if found.lag == lag {
                         let outlier = *misfit > 6.0 * spread;
-                        *weight = if outlier { 0.0 } else { (spread * spread).recip() };
+                        *weight = if outlier {
+                            0.0
+                        } else {
+                            (spread * spread).recip()
+                        };
                     }
                 }
             }
@@ -688,6 +820,22 @@ fn smoothed(errors: &[f64]) -> Vec<f64> {
 }
 
 impl Course {
+    /// Adds what a gradient of the memory may make of the course: a lean of the peak that grows with the time between scans.
+    ///
+    /// ```text
+    /// A(D) = A exp(∓ lean · lag · D/2),  K² ≈ exp(−v²/4)   →   shift = ± lean · lag / per_step²
+    /// ```
+    fn add_lean(&mut self, lean: (f64, f64)) {
+        let middle = (self.row.len() as f64 - 1.0) / 2.0;
+        let a_scan = self.kernel.per_step.powi(-2);
+        let errors = self.row_error.iter_mut().zip(&mut self.col_error);
+        for (time, (row, col)) in errors.enumerate() {
+            let away = (time as f64 - middle) * a_scan;
+            *row = libm::hypot(*row, away * lean.0);
+            *col = libm::hypot(*col, away * lean.1);
+        }
+    }
+
     /// The course at every scan: straight lines across scans that were left out.
     fn over_all(self, times: &[usize], n_times: usize) -> Tracking {
         let fill = |values: &[f64]| -> Vec<f64> {
