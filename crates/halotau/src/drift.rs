@@ -17,10 +17,12 @@
 //! half of it a measured tau says more about the stage than about the glass.
 
 pub mod align;
+mod balance;
 pub mod images;
 mod network;
 mod overlap;
 pub mod speckle;
+mod spectra;
 
 use serde::{Deserialize, Serialize};
 

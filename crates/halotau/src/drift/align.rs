@@ -282,6 +282,9 @@ impl<'a, 'rings> AlignedCounts<'a, 'rings> {
     }
 }
 
+/// The block that holds a frame, the place in it, and the move of the pattern.
+type PointFrame<'a> = (&'a RingSeries, (usize, usize), (i32, i32));
+
 /// Where the frames of a shard's points are.
 struct Frames<'s, 'a, 'rings> {
     counts: &'s AlignedCounts<'a, 'rings>,
@@ -291,12 +294,7 @@ struct Frames<'s, 'a, 'rings> {
 
 impl Frames<'_, '_, '_> {
     /// The block, the place in it, and the move of the pattern.
-    fn of(
-        &self,
-        row: usize,
-        col: usize,
-        time: usize,
-    ) -> Option<(&RingSeries, (usize, usize), (i32, i32))> {
+    fn of(&self, row: usize, col: usize, time: usize) -> Option<PointFrame<'_>> {
         let reduction = self.counts.reduction;
         let shape = (reduction.n_rows(), reduction.n_cols());
         let point = (self.shard.first_row + row, self.shard.first_col + col);

@@ -14,31 +14,27 @@
 //!
 //! Where tau grows along the scan, the pair of an early and a late position may forget more or less than the pair of opposite
 //! order, and the peak would lean that way. Positions are weighted such that the gradient of the memory vanishes on average
-//! ([`balance`]): whatever the lean of one place, it is taken back at another.
+//! ([`super::balance`]): whatever the lean of one place, it is taken back at another.
 //!
 //! Errors come from leaving out one group of directions on the detector at a time: different directions hold independent speckle.
 
-use ndarray::{Array2, Array3, ArrayView3};
+use ndarray::ArrayView3;
 use rayon::prelude::*;
-use rustfft::num_complex::Complex32;
-use rustfft::{Fft, FftPlanner};
-use std::sync::Arc;
 
-use super::network::{Link, Network, solve_small};
+use super::balance::balance;
+use super::network::{Link, Network};
 use super::overlap::{FIRST_ZERO, Kernel, Peak, Sample};
+use super::spectra::{PairMap, Shifts, correlate};
 use crate::conditions::sample::{Blocks, N_GROUPS};
 use crate::rank;
 use crate::statistics::jackknife_error;
 
 /// Distances of the pairs of scans that are compared, growing as the Fibonacci numbers: close pairs are alike, distant pairs
 /// keep errors from adding up.
-const LAGS: [usize; 13] = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377];
+pub(super) const LAGS: [usize; 13] = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377];
 
 /// Shifts that are looked at, scan steps either way.
 const REACH: usize = 16;
-
-/// Spectra of pairs that are in memory at once, 64 MB.
-const MAX_SPECTRA: usize = 8 << 20;
 
 /// The peak must exceed its error by this much. A peak by chance among a thousand shifts reaches four.
 const MIN_SIGNIFICANCE: f64 = 6.0;
@@ -72,35 +68,6 @@ pub enum Untracked {
     NoLikeness,
     /// Neighboring positions share no speckle: the step is wider than the probe.
     NoOverlap,
-}
-
-/// Correlations over shifts of one pair of scans, one a group of pixels.
-struct PairMap {
-    first: usize,
-    second: usize,
-    /// Sum of products, `[group][shift]`.
-    sums: Vec<Vec<f32>>,
-    /// Products that were summed, a pixel, `[shift]`.
-    counts: Vec<f32>,
-}
-
-struct Shifts {
-    rows: i64,
-    cols: i64,
-}
-
-impl Shifts {
-    fn len(&self) -> usize {
-        ((2 * self.rows + 1) * (2 * self.cols + 1)) as usize
-    }
-
-    fn at(&self, index: usize) -> (i64, i64) {
-        let width = 2 * self.cols + 1;
-        (
-            index as i64 / width - self.rows,
-            index as i64 % width - self.cols,
-        )
-    }
 }
 
 /// Tracks the speckle of some blocks of ring pixels. `used` says which scans count, `[time]`; `scale` is the mean counts of each
@@ -149,323 +116,6 @@ fn pairs(n: usize) -> Vec<(usize, usize)> {
     let lags = LAGS.iter().take_while(|&&lag| lag < n);
     lags.flat_map(|&lag| (0..n - lag).map(move |first| (first, first + lag)))
         .collect()
-}
-
-/// The smallest length of small factors that is not below `n`.
-fn fast_length(n: usize) -> usize {
-    (n..)
-        .find(|&length| {
-            let mut rest = length;
-            for factor in [2, 3, 5] {
-                while rest.is_multiple_of(factor) {
-                    rest /= factor;
-                }
-            }
-            rest == 1
-        })
-        .unwrap_or(n)
-}
-
-/// A two-dimensional transform of images that are padded with zeros, so that opposite edges do not meet.
-struct Transform {
-    rows: usize,
-    cols: usize,
-    along_row: Arc<dyn Fft<f32>>,
-    along_col: Arc<dyn Fft<f32>>,
-    back_row: Arc<dyn Fft<f32>>,
-    back_col: Arc<dyn Fft<f32>>,
-}
-
-impl Transform {
-    fn new(rows: usize, cols: usize) -> Self {
-        let mut planner = FftPlanner::new();
-        Self {
-            rows,
-            cols,
-            along_row: planner.plan_fft_forward(cols),
-            along_col: planner.plan_fft_forward(rows),
-            back_row: planner.plan_fft_inverse(cols),
-            back_col: planner.plan_fft_inverse(rows),
-        }
-    }
-
-    fn forward(&self, image: &Array2<f32>) -> Vec<Complex32> {
-        let mut data = vec![Complex32::default(); self.rows * self.cols];
-        for ((row, col), &value) in image.indexed_iter() {
-            data[row * self.cols + col].re = value;
-        }
-        self.along_row.process(&mut data);
-        self.columns(&mut data, &self.along_col);
-        data
-    }
-
-    fn back(&self, spectrum: &[Complex32]) -> Vec<f32> {
-        let mut data = spectrum.to_vec();
-        self.columns(&mut data, &self.back_col);
-        self.back_row.process(&mut data);
-        let scale = 1.0 / (self.rows * self.cols) as f32;
-        data.into_iter().map(|value| value.re * scale).collect()
-    }
-
-    fn columns(&self, data: &mut [Complex32], fft: &Arc<dyn Fft<f32>>) {
-        let mut turned = vec![Complex32::default(); data.len()];
-        for row in 0..self.rows {
-            for col in 0..self.cols {
-                turned[col * self.rows + row] = data[row * self.cols + col];
-            }
-        }
-        fft.process(&mut turned);
-        for row in 0..self.rows {
-            for col in 0..self.cols {
-                data[row * self.cols + col] = turned[col * self.rows + row];
-            }
-        }
-    }
-}
-
-fn correlate(
-    blocks: &Blocks,
-    scale: ArrayView3<'_, f64>,
-    times: &[usize],
-    weight: &Array2<f64>,
-    pairs: &[(usize, usize)],
-    shifts: &Shifts,
-) -> Vec<PairMap> {
-    let (_, n_rows, n_cols) = scale.dim();
-    let transform = Transform::new(
-        fast_length(n_rows + shifts.rows as usize),
-        fast_length(n_cols + shifts.cols as usize),
-    );
-    let n_fft = transform.rows * transform.cols;
-    let extract = |spectrum: &[Complex32]| -> Vec<f32> {
-        let image = transform.back(spectrum);
-        (0..shifts.len())
-            .map(|index| {
-                let (row, col) = shifts.at(index);
-                let row = row.rem_euclid(transform.rows as i64) as usize;
-                let col = col.rem_euclid(transform.cols as i64) as usize;
-                image[row * transform.cols + col]
-            })
-            .collect()
-    };
-    let there: Vec<Vec<Complex32>> = times
-        .par_iter()
-        .map(|&time| {
-            let image = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| {
-                if usable(scale[[time, row, col]]) {
-                    weight[[row, col]] as f32
-                } else {
-                    0.0
-                }
-            });
-            transform.forward(&image)
-        })
-        .collect();
-    let mut maps = Vec::with_capacity(pairs.len());
-    for batch in pairs.chunks((MAX_SPECTRA / n_fft).max(1)) {
-        let mut sums: Vec<Vec<Vec<f32>>> = vec![Vec::with_capacity(N_GROUPS); batch.len()];
-        for group in 0..N_GROUPS {
-            let mut spectra = vec![vec![Complex32::default(); n_fft]; batch.len()];
-            let members = blocks.values.iter().zip(&blocks.group);
-            for (values, _) in members.filter(|(_, of)| **of == group) {
-                let mut images = fluctuations(values, scale, times);
-                for image in &mut images {
-                    image.zip_mut_with(weight, |value, &weight| *value *= weight as f32);
-                }
-                let transformed: Vec<Vec<Complex32>> = images
-                    .par_iter()
-                    .map(|image| transform.forward(image))
-                    .collect();
-                spectra
-                    .par_iter_mut()
-                    .zip(batch)
-                    .for_each(|(spectrum, &(first, second))| {
-                        let both = transformed[first].iter().zip(&transformed[second]);
-                        for (sum, (one, other)) in spectrum.iter_mut().zip(both) {
-                            *sum += one.conj() * other;
-                        }
-                    });
-            }
-            let extracted: Vec<Vec<f32>> = spectra
-                .par_iter()
-                .map(|spectrum| extract(spectrum))
-                .collect();
-            for (sums, extracted) in sums.iter_mut().zip(extracted) {
-                sums.push(extracted);
-            }
-        }
-        let made: Vec<PairMap> = batch
-            .par_iter()
-            .zip(sums)
-            .map(|(&(first, second), sums)| {
-                let product: Vec<Complex32> = there[first]
-                    .iter()
-                    .zip(&there[second])
-                    .map(|(one, other)| one.conj() * other)
-                    .collect();
-                PairMap {
-                    first,
-                    second,
-                    sums,
-                    counts: extract(&product),
-                }
-            })
-            .collect();
-        maps.extend(made);
-    }
-    maps
-}
-
-fn usable(scale: f64) -> bool {
-    scale > 0.0
-}
-
-/// Relative fluctuation of a block about its mean over all frames, an image a used scan; 0 where a frame is left out.
-fn fluctuations(
-    values: &Array3<f32>,
-    scale: ArrayView3<'_, f64>,
-    times: &[usize],
-) -> Vec<Array2<f32>> {
-    let (_, n_rows, n_cols) = scale.dim();
-    let relative = |time: usize, row: usize, col: usize| {
-        let scale = scale[[time, row, col]];
-        let value = f64::from(values[[time, row, col]]) / scale;
-        (usable(scale) && value.is_finite()).then_some(value)
-    };
-    let (mut sum, mut n) = (0.0, 0.0);
-    for &time in times {
-        for row in 0..n_rows {
-            for col in 0..n_cols {
-                if let Some(value) = relative(time, row, col) {
-                    sum += value;
-                    n += 1.0;
-                }
-            }
-        }
-    }
-    let mean = sum / n;
-    times
-        .iter()
-        .map(|&time| {
-            Array2::from_shape_fn((n_rows, n_cols), |(row, col)| {
-                relative(time, row, col).map_or(0.0, |value| (value / mean - 1.0) as f32)
-            })
-        })
-        .collect()
-}
-
-/// Share of the early memory that is left at the distance of scans at which memories are compared.
-const COMPARED_MEMORY: f64 = 0.5;
-
-/// Weights change by at most this factor, so that no place decides alone.
-const MAX_WEIGHT: f64 = 3.0;
-
-/// Square roots of weights, `[row, col]`: `w/contrast` with `Σ w ∇rate = 0` and `w = 1 + α ∂rate/∂row + β ∂rate/∂col`.
-///
-/// Contrast is the correlation of consecutive patterns of a position, rate the logarithm of what is left of it at the distance of scans
-/// at which about half is left on average.
-///
-/// Where the rate grows across the whole scan no weights take that back. The gradient that is left, rate a step and scan along rows and
-/// columns, is given as well: it is a part of the error.
-fn balance(
-    blocks: &Blocks,
-    scale: ArrayView3<'_, f64>,
-    times: &[usize],
-) -> (Array2<f64>, (f64, f64)) {
-    let (_, n_rows, n_cols) = scale.dim();
-    let even = (Array2::ones((n_rows, n_cols)), (0.0, 0.0));
-    let lags: Vec<usize> = LAGS
-        .into_iter()
-        .take_while(|&lag| 2 * lag < times.len())
-        .collect();
-    let memories: Vec<Array2<f64>> = blocks
-        .values
-        .par_iter()
-        .map(|values| {
-            let images = fluctuations(values, scale, times);
-            let mut sums = vec![Array2::<f64>::zeros((n_rows, n_cols)); lags.len()];
-            for (sum, &lag) in sums.iter_mut().zip(&lags) {
-                for (one, other) in images.iter().zip(&images[lag..]) {
-                    ndarray::Zip::from(&mut *sum)
-                        .and(one)
-                        .and(other)
-                        .for_each(|sum, &one, &other| *sum += f64::from(one * other));
-                }
-                *sum /= (times.len() - lag) as f64;
-            }
-            sums
-        })
-        // Blocks are added in their order, whatever thread was first.
-        .collect::<Vec<_>>()
-        .into_iter()
-        .reduce(|mut all, one| {
-            all.iter_mut().zip(&one).for_each(|(all, one)| *all += one);
-            all
-        })
-        .unwrap_or_default();
-    let Some(first) = memories.first().and_then(|memory| memory.mean()) else {
-        return even;
-    };
-    let left = |memory: &Array2<f64>| memory.mean().map_or(0.0, |mean| mean / first);
-    let compared = memories.iter().zip(&lags).min_by(|(a, _), (b, _)| {
-        let off = |memory: &Array2<f64>| (left(memory) - COMPARED_MEMORY).abs();
-        off(a).total_cmp(&off(b))
-    });
-    let Some((memory, &lag)) = compared else {
-        return even;
-    };
-    let contrast = &memories[0];
-    let usual = rank::median(&contrast.iter().copied().collect::<Vec<_>>());
-    if usual <= 0.0 {
-        return even;
-    }
-    // Few speckles make single values wild.
-    let contrast = contrast.mapv(|contrast| contrast.clamp(usual / 3.0, 3.0 * usual) / usual);
-    let mut rate = memory / usual / &contrast;
-    rate.mapv_inplace(|left| -libm::log(left.clamp(0.05, 1.2)));
-    let slope = |row: usize, col: usize| -> (f64, f64) {
-        let along = |at: usize, n: usize, value: &dyn Fn(usize) -> f64| {
-            let (before, after) = (at.saturating_sub(1), (at + 1).min(n - 1));
-            (value(after) - value(before)) / (after - before) as f64
-        };
-        (
-            along(row, n_rows, &|row| rate[[row, col]]),
-            along(col, n_cols, &|col| rate[[row, col]]),
-        )
-    };
-    let slopes = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| slope(row, col));
-    let mut weight = even.0;
-    // Clipped weights leave a rest, which further rounds take.
-    for _ in 0..5 {
-        let (mut sr, mut sc, mut srr, mut src, mut scc) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        for (&(row, col), &weight) in slopes.iter().zip(&weight) {
-            sr += weight * row;
-            sc += weight * col;
-            srr += row * row;
-            src += row * col;
-            scc += col * col;
-        }
-        let Some([alpha, beta]) = solve_small([[srr, src], [src, scc]], [-sr, -sc]) else {
-            break;
-        };
-        ndarray::Zip::from(&mut weight)
-            .and(&slopes)
-            .for_each(|weight, &(row, col)| {
-                *weight =
-                    (*weight + alpha * row + beta * col).clamp(MAX_WEIGHT.recip(), MAX_WEIGHT);
-            });
-    }
-    let total = weight.sum() * (lag as f64 - 1.0).max(1.0);
-    let of = |pick: fn(&(f64, f64)) -> f64| {
-        let sum: f64 = slopes
-            .iter()
-            .zip(&weight)
-            .map(|(slope, weight)| weight * pick(slope))
-            .sum();
-        sum / total
-    };
-    let lean = (of(|slope| slope.0), of(|slope| slope.1));
-    ((weight / contrast).mapv(f64::sqrt), lean)
 }
 
 struct Tracker {
@@ -766,7 +416,7 @@ impl Tracker {
         radius: f64,
     ) -> (Vec<f64>, Vec<f64>) {
         let network = Network::new(self.n, self.links(found, weights));
-        let courses: Vec<(Vec<f64>, Vec<f64>)> = (0..N_GROUPS)
+        let courses: Vec<Replicate> = (0..N_GROUPS)
             .into_par_iter()
             .filter(|&group| self.group_pixels[group] > 0.0)
             .map(|group| {
@@ -788,7 +438,7 @@ impl Tracker {
                 )
             })
             .collect();
-        let error = |pick: &dyn Fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>| -> Vec<f64> {
+        let error = |pick: fn(&Replicate) -> &Vec<f64>| -> Vec<f64> {
             let single: Vec<f64> = (0..self.n)
                 .map(|time| {
                     let replicates: Vec<f64> =
@@ -798,9 +448,12 @@ impl Tracker {
                 .collect();
             smoothed(&single)
         };
-        (error(&|course| &course.0), error(&|course| &course.1))
+        (error(|course| &course.0), error(|course| &course.1))
     }
 }
+
+/// A course along rows and columns without one group.
+type Replicate = (Vec<f64>, Vec<f64>);
 
 fn centered(mut course: Vec<f64>) -> Vec<f64> {
     let mean = course.iter().sum::<f64>() / course.len() as f64;
