@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::rank;
 use crate::series::{SeriesHeader, Stated, Warning};
 
 /// A half-open range of spatial frequency, `min <= q < max`.
@@ -106,6 +107,12 @@ pub struct TimeAxis {
 /// tau scales with the time axis, and a per cent is below every other error of it.
 const TIME_TOLERANCE: f64 = 0.01;
 
+/// A step of more than this many usual ones is a gap.
+const GAP: f64 = 1.5;
+
+/// Jitter that is told: a per cent of a step is nothing beside tau, a tenth shows at short lags.
+const MAX_JITTER: f64 = 0.05;
+
 impl TimeAxis {
     /// A time axis from the start of each scan.
     ///
@@ -195,7 +202,83 @@ impl TimeAxis {
                 chosen,
             )?,
         };
-        Ok((axis.clone(), axis.contradictions(total, period)))
+        let mut warnings = axis.contradictions(total, period);
+        warnings.extend(axis.irregularities());
+        Ok((axis, warnings))
+    }
+
+    /// Median time from scan to scan; NaN below two scans.
+    pub fn usual_step_s(&self) -> f64 {
+        let steps: Vec<f64> = self
+            .times_s
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .collect();
+        rank::median(&steps)
+    }
+
+    /// Relative standard deviation of the time from scan to scan about its median, without gaps.
+    pub fn jitter(&self) -> f64 {
+        let usual_s = self.usual_step_s();
+        let away: Vec<f64> = self
+            .times_s
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]) / usual_s - 1.0)
+            .filter(|away| away.abs() < GAP - 1.0)
+            .collect();
+        (away.iter().map(|away| away * away).sum::<f64>() / away.len() as f64).sqrt()
+    }
+
+    /// Gaps and jitter of timestamps. Lags are means over pairs of scans: an irregular axis is right where its pairs are alike.
+    fn irregularities(&self) -> Vec<Warning> {
+        let usual_s = self.usual_step_s();
+        if self.basis != TimeBasis::Timestamps || self.times_s.len() < 3 {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        let steps = || {
+            let pairs = self.times_s.windows(2).enumerate();
+            pairs.map(|(before, pair)| (before, (pair[1] - pair[0]) / usual_s))
+        };
+        let gaps: Vec<String> = steps()
+            .filter(|(_, step)| *step > GAP)
+            .map(|(before, step)| {
+                format!("{:.0} after scan {before}", (step - 1.0).round().max(1.0))
+            })
+            .collect();
+        if !gaps.is_empty() {
+            warnings.push(Warning::new(
+                "W022",
+                format!(
+                    "The timestamps have gaps of {usual_s:.2} s and more: scans seem to be lost, {}. The lag of a pair of scans is its place in the \
+                     list, so lags across a gap are averaged with others.",
+                    gaps.join(", ")
+                ),
+            ));
+        }
+        let early: Vec<String> = steps()
+            .filter(|(_, step)| *step < 1.0 / GAP)
+            .map(|(before, _)| (before + 1).to_string())
+            .collect();
+        if !early.is_empty() {
+            warnings.push(Warning::new(
+                "W024",
+                format!(
+                    "Scans {} start less than two thirds of the usual {usual_s:.2} s after the scan before: doubled, or the scan before was cut short.",
+                    early.join(", ")
+                ),
+            ));
+        }
+        if self.jitter() > MAX_JITTER {
+            warnings.push(Warning::new(
+                "W023",
+                format!(
+                    "The time from scan to scan varies by {:.1} % (standard deviation): lags are means over pairs of scans.",
+                    100.0 * self.jitter()
+                ),
+            ));
+        }
+        warnings
     }
 
     fn contradictions(&self, total: Option<&Stated>, period: Option<&Stated>) -> Vec<Warning> {
@@ -310,6 +393,19 @@ pub fn wavelength_nm(voltage_kv: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::series::{SampleType, SeriesShape};
+
+    #[test]
+    fn gaps_doubles_and_jitter_of_timestamps_are_told() {
+        let codes = |times_s: &[f64]| -> Vec<String> {
+            let axis = TimeAxis::new(times_s.to_vec(), TimeBasis::Timestamps);
+            let warnings = axis.expect("the times increase").irregularities();
+            warnings.into_iter().map(|warning| warning.code).collect()
+        };
+        assert_eq!(codes(&[0.0, 10.0, 20.05, 30.0, 40.0]), Vec::<String>::new());
+        assert_eq!(codes(&[0.0, 10.0, 20.0, 40.0, 50.0]), ["W022"]);
+        assert_eq!(codes(&[0.0, 10.0, 14.0, 24.0, 34.0, 44.0]), ["W024"]);
+        assert_eq!(codes(&[0.0, 12.0, 20.0, 30.0, 42.0, 50.0]), ["W023"]);
+    }
 
     #[test]
     fn only_a_series_needs_a_time_from_scan_to_scan() {

@@ -318,7 +318,7 @@ impl Drift {
     /// infinite where the drift forgets nothing, none where the overlap of probes or the drift is not known.
     ///
     /// ```text
-    /// R(t) = ⟨K²(d(t1) − d(t1 + t))⟩ over t1,   R(t)/R(first lag) = exp[−2 (t − first lag)/limit],   the smallest over lags
+    /// R(t) = ⟨K²(d(t1) − d(t1 + t))⟩ over t1,   R(t)/R(first lag) = exp[−2 (t − first lag)/limit],   the smallest for t from T/4 to T/2
     /// ```
     ///
     /// What is lost at the first lag already lowers the contrast, not tau.
@@ -360,8 +360,8 @@ impl Drift {
             return None;
         }
         let (first, first_s) = likeness(1);
-        // Long lags rest on few pairs, whose remainders differ by chance.
-        let limit = (2..=(n / 2).max(2))
+        // What remainders take at short lags they do not take again; long lags rest on few pairs.
+        let limit = ((n / 4).max(2)..=(n / 2).max(2))
             .map(|lag| {
                 let (left, elapsed_s) = likeness(lag);
                 let rate = -libm::log(left / first) / (2.0 * (elapsed_s - first_s));

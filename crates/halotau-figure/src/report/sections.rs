@@ -2,6 +2,8 @@
 
 use halotau::analysis::Estimate;
 use halotau::arrhenius::Average;
+use halotau::beam::Dose;
+use halotau::drift::{Course, Drift};
 use halotau::quality::Quality;
 use halotau::series::Warning;
 
@@ -127,6 +129,10 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
             page.table(&left);
         }
     }
+    if !study.zero_dose.is_empty() {
+        page.table(&without_beam(input, &interval));
+    }
+    page.table(&beam_and_drift(input));
     if let Some(truth) = &input.truth {
         page.heading("truth", "Recovered numbers beside the truth");
         page.paragraph("The data are simulated: their truth is known.");
@@ -159,6 +165,107 @@ fn energies(input: &ReportInput<'_>, interval: &str) -> Table {
             significant(fit.chi2, 2),
             fit.degrees_of_freedom.to_string(),
             if is_headline { "yes" } else { "" }.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// Relaxation without beam, where one temperature was measured at several dose rates.
+fn without_beam(input: &ReportInput<'_>, interval: &str) -> Table {
+    let mut table = Table::new(
+        &format!(
+            "Relaxation rate at no dose rate, with {interval} interval: 1/τ against electrons a second and position"
+        ),
+        &[
+            "temperature",
+            "series",
+            "1/τ₀ (1/s)",
+            "τ₀ (s)",
+            "increase a unit of dose rate",
+            "verdict",
+        ],
+    );
+    for fit in &input.study.zero_dose {
+        table.rows.push(vec![
+            format!("{} K", short_number(fit.temperature_k)),
+            fit.points.len().to_string(),
+            with_interval(
+                fit.rate_per_s,
+                fit.rate_interval_per_s[0],
+                fit.rate_interval_per_s[1],
+            ),
+            significant(fit.tau_s, 3),
+            significant(fit.slope, 2),
+            if fit.dominated_by_beam {
+                "dominated by the beam"
+            } else {
+                "not dominated by the beam"
+            }
+            .to_owned(),
+        ]);
+    }
+    table
+}
+
+/// What the microscope did, in numbers.
+fn beam_and_drift(input: &ReportInput<'_>) -> Table {
+    let mut table = Table::new(
+        "Beam, drift and what was left out",
+        &[
+            "temperature",
+            "drift along rows (steps)",
+            "along columns (steps)",
+            "drift-limited τ (s)",
+            "spread of the beam current",
+            "scans left out",
+            "positions not looked at",
+            "dose (e/Å²)",
+            "dose rate (e/Å² s)",
+        ],
+    );
+    for analysis in &input.study.analyses {
+        let conditions = &analysis.conditions;
+        let course = |pick: fn(&Drift) -> &Course| {
+            conditions
+                .drift
+                .as_ref()
+                .map(pick)
+                .filter(|course| course.is_certain())
+                .map_or_else(
+                    || "not known".to_owned(),
+                    |course| {
+                        format!(
+                            "{} ± {}",
+                            significant(course.range(), 2),
+                            significant(course.rms_error(), 1)
+                        )
+                    },
+                )
+        };
+        let n_out = conditions
+            .left_out
+            .iter()
+            .filter(|out| out.n_frames.is_none());
+        let masked = conditions.region.masked.iter().filter(|&&masked| masked);
+        let dose = |value: fn(&Dose) -> f64| {
+            conditions.dose.as_ref().map_or_else(
+                || "not known".to_owned(),
+                |dose| significant(value(dose), 2),
+            )
+        };
+        table.rows.push(vec![
+            name(analysis),
+            course(|drift| &drift.row),
+            course(|drift| &drift.col),
+            conditions
+                .drift_limit
+                .after_s
+                .map_or_else(|| "not known".to_owned(), |limit| significant(limit, 2)),
+            percent(conditions.current.spread),
+            n_out.count().to_string(),
+            masked.count().to_string(),
+            dose(|dose| dose.total_per_a2),
+            dose(|dose| dose.rate_per_a2_s),
         ]);
     }
     table

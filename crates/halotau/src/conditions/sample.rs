@@ -30,6 +30,9 @@ pub(crate) const N_GROUPS: usize = 8;
 /// Counts below which two equal frames may be chance or an empty detector.
 const MIN_COUNTS_TO_COMPARE: f64 = 50.0;
 
+/// Share of equal frames above which they are no fault: without counting noise, or of rounded averages, equal counts are usual.
+const MAX_EQUAL: f64 = 0.2;
+
 /// The part of the ring in which speckle is tracked.
 #[derive(Debug, Clone)]
 pub(crate) struct Blocks {
@@ -103,6 +106,12 @@ impl ScanSample {
                 let row = shard.first_row + at / shard.n_cols;
                 let col = shard.first_col + at % shard.n_cols;
                 sample.put(row, col, &position, &plan);
+            }
+        }
+        for repeats in [&mut sample.repeats_before, &mut sample.repeats_scan] {
+            let n_equal = repeats.iter().filter(|&&equal| equal).count();
+            if n_equal as f64 > MAX_EQUAL * repeats.len() as f64 {
+                repeats.fill(false);
             }
         }
         Ok(sample)

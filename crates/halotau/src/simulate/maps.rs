@@ -88,9 +88,9 @@ impl SampleMaps {
         }
     }
 
-    /// Whether there is sample at a point.
+    /// Whether there is sample at a point. Without vacuum in the scan there is none beside it either, wherever drift leads.
     pub(super) fn on_sample(&self, point: Point) -> bool {
-        point.col >= self.vacuum_cols as i64
+        self.vacuum_cols == 0 || point.col >= self.vacuum_cols as i64
     }
 
     /// Relaxation time of a point where the scan's median is given.
