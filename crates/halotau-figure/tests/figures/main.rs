@@ -15,7 +15,7 @@ use resvg::usvg;
 fn all(study: &Study) -> Vec<(String, Svg)> {
     let figures = fabricate::report_input(study).figures;
     let known = study.analyses[0].temperature_k.is_finite();
-    let n_expected = 7 + usize::from(known) + usize::from(!study.arrhenius.is_empty());
+    let n_expected = 8 + usize::from(known) + usize::from(!study.arrhenius.is_empty());
     assert_eq!(figures.len(), n_expected);
     figures
         .into_iter()

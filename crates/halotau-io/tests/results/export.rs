@@ -24,7 +24,7 @@ fn maps_are_a_tidy_table() {
     assert_eq!(
         lines.next().unwrap(),
         "row,col,row_nm,col_nm,tau_s,tau_lower_s,tau_upper_s,contrast,stretch,fluctuation,fluctuation_error,\
-         persistence,mean_counts,quality,flags"
+         persistence,mean_counts,ring_intensity,thickness_proxy,quality,flags"
     );
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), N_ROWS * N_COLS);
@@ -38,7 +38,7 @@ fn maps_are_a_tidy_table() {
         analysis.relaxation.tau_s[[2, 2]]
     );
     assert_eq!(row[6], "inf");
-    assert_eq!(row[13..], ["2112", "low_counts tau_gt_window"]);
+    assert_eq!(row[15..], ["2112", "low_counts tau_gt_window"]);
     // No value is an empty field.
     assert_eq!(rows[1][4], "");
 
