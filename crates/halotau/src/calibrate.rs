@@ -9,8 +9,18 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::axes::QRange;
+
+pub mod beam_stop;
 pub mod center;
+pub mod geometry;
+pub(crate) mod linear;
 pub mod mask;
+pub mod measure;
+pub mod pixels;
+pub mod profile;
+pub mod scale;
+pub(crate) mod symmetry;
 
 /// An elliptic distortion that preserves the mean radius.
 ///
@@ -38,7 +48,8 @@ impl Ellipse {
     }
 }
 
-/// Movement of the pattern over the scan: pattern pixels a scan step, linear in scan row and column.
+/// Movement of the pattern over the scan: pattern pixels a scan step, linear in scan row and column, and quadratic where
+/// needed.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Descan {
@@ -50,6 +61,27 @@ pub struct Descan {
     pub col_per_row: f64,
     /// Pattern columns a scan column.
     pub col_per_col: f64,
+    /// Pattern rows a squared scan row, a scan row times a scan column, and a squared scan column, from the middle of the scan.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub row_quadratic: [f64; 3],
+    /// As `row_quadratic`, pattern columns.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub col_quadratic: [f64; 3],
+}
+
+fn is_zero(coefficients: &[f64; 3]) -> bool {
+    *coefficients == [0.0; 3]
+}
+
+impl Descan {
+    /// Displacement (pattern rows, pattern columns) at a position counted in scan rows and columns from the middle of the scan.
+    pub fn at(&self, row: f64, col: f64) -> (f64, f64) {
+        let quadratic = |[a, b, c]: [f64; 3]| a * row * row + b * row * col + c * col * col;
+        (
+            self.row_per_row * row + self.row_per_col * col + quadratic(self.row_quadratic),
+            self.col_per_row * row + self.col_per_col * col + quadratic(self.col_quadratic),
+        )
+    }
 }
 
 /// Where the center came from.
@@ -125,6 +157,21 @@ impl Calibration {
         )
     }
 
+    /// Share of a range's area (a ring of whole circles) whose pixels are on the detector and valid.
+    pub fn usable_share(&self, range: QRange) -> f64 {
+        let valid = self.pixel_valid.indexed_iter().filter(|(_, valid)| **valid);
+        let n_valid = valid
+            .filter(|((row, col), _)| {
+                let (row, col) = (*row as f64 - self.center_row, *col as f64 - self.center_col);
+                range.contains(self.polar(row, col).0)
+            })
+            .count();
+        // An ellipse of this convention has the area of its circle but for distortion².
+        let (min, max) = (range.min_per_nm.max(0.0), range.max_per_nm);
+        let area = std::f64::consts::PI * (max * max - min * min) / self.q_step_per_nm.powi(2);
+        (n_valid as f64 / area).min(1.0)
+    }
+
     /// Displacement of the center at a position from the center at the middle of the scan, native pixels (row, col).
     ///
     /// `row` and `col` count scan positions of the whole scan of the file, of `n_rows` x `n_cols`.
@@ -137,10 +184,6 @@ impl Calibration {
     ) -> (f64, f64) {
         let row = row as f64 - (n_rows as f64 - 1.0) / 2.0;
         let col = col as f64 - (n_cols as f64 - 1.0) / 2.0;
-        let descan = &self.descan;
-        (
-            descan.row_per_row * row + descan.row_per_col * col,
-            descan.col_per_row * row + descan.col_per_col * col,
-        )
+        self.descan.at(row, col)
     }
 }

@@ -69,6 +69,7 @@ pub mod series;
 pub mod simulate;
 pub mod source;
 pub mod statistics;
+pub mod survey;
 
 pub use error::{Error, Result};
 pub use ndarray;

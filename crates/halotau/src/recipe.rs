@@ -53,6 +53,8 @@ pub struct Recipe {
     pub scan: Scan,
     /// The diffraction pattern.
     pub pattern: Pattern,
+    /// How it is found what the microscope did to the patterns.
+    pub calibration: CalibrationSettings,
     /// What the one pass keeps.
     pub reduction: ReductionSettings,
     /// The time axis.
@@ -93,6 +95,7 @@ impl Recipe {
             microscope: Microscope::default(),
             scan: Scan::default(),
             pattern: Pattern::default(),
+            calibration: CalibrationSettings::default(),
             reduction: ReductionSettings::default(),
             time: TimeSettings::default(),
             drift: DriftSettings::default(),
@@ -170,6 +173,9 @@ pub struct Sample {
     /// Glass transition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub glass_transition_k: Option<f64>,
+    /// Spatial frequency (1/d, no 2π) of the first diffraction peak, to check the scale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_peak_per_nm: Option<f64>,
 }
 
 /// How it was illuminated. What is given here wins over what the file states.
@@ -346,6 +352,90 @@ pub enum MaskShape {
     },
 }
 
+/// Whether something is measured from the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Find {
+    /// It is not measured.
+    #[default]
+    Off,
+    /// It is measured from a sample of the frames, unless the recipe states it elsewhere.
+    Auto,
+}
+
+/// How it is found what the microscope did to the patterns. What `pattern` states wins over what is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CalibrationSettings {
+    /// The center, from halo and symmetry; `off`: from a quick look at a few hundred frames.
+    pub center: Find,
+    /// Movement of the center over the scan.
+    pub descan: Find,
+    /// Elliptic distortion.
+    pub ellipse: Find,
+    /// Pixels that the beam stop shades, beside those of `pattern.mask` and `pattern.mask_file`.
+    pub beam_stop: Find,
+    /// Native pixels by which the stop that was found is widened.
+    pub grow_px: usize,
+    /// Hot, dead, noisy and saturated pixels.
+    pub bad_pixels: Find,
+    /// Spatial frequency of the first halo where it is known: it makes the scale instead of `pattern.q_step_per_nm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring_per_nm: Option<f64>,
+    /// Camera length; with the pixel size and the voltage it makes the scale where none is stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera_length_mm: Option<f64>,
+    /// Size of a native detector pixel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixel_um: Option<f64>,
+    /// Frames that are read for it, in MiB.
+    pub sample_mib: u64,
+}
+
+impl Default for CalibrationSettings {
+    fn default() -> Self {
+        Self {
+            center: Find::Off,
+            descan: Find::Off,
+            ellipse: Find::Off,
+            beam_stop: Find::Off,
+            grow_px: 0,
+            bad_pixels: Find::Off,
+            ring_per_nm: None,
+            camera_length_mm: None,
+            pixel_um: None,
+            // 250 000 patterns of 66 x 66, 7 700 of 264 x 264: read in seconds.
+            sample_mib: 1024,
+        }
+    }
+}
+
+impl CalibrationSettings {
+    /// Everything is measured.
+    pub fn auto() -> Self {
+        Self {
+            center: Find::Auto,
+            descan: Find::Auto,
+            ellipse: Find::Auto,
+            beam_stop: Find::Auto,
+            bad_pixels: Find::Auto,
+            ..Self::default()
+        }
+    }
+
+    /// Whether anything needs the sample of frames.
+    pub fn needs_survey(&self) -> bool {
+        let found = [
+            self.center,
+            self.descan,
+            self.ellipse,
+            self.beam_stop,
+            self.bad_pixels,
+        ];
+        found.contains(&Find::Auto) || self.ring_per_nm.is_some()
+    }
+}
+
 /// What the one pass over the data keeps.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -458,6 +548,9 @@ pub struct DataBlock {
     /// Which frames of a camera's recording belong to which positions.
     #[serde(skip_serializing_if = "FrameLayout::is_default")]
     pub frames: FrameLayout,
+    /// What `halotau calibrate --write` found for this series; it wins over `calibration`, and `pattern` over both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<PathBuf>,
     /// Nominal time from scan to scan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period_s: Option<f64>,

@@ -1,0 +1,382 @@
+//! Which pixels does the beam stop shade?
+//!
+//! ```text
+//! T(pixel) = M(pixel) / f(r_pixel)         M: mean of many frames in the frame of the detector, f: what the lit part of a ring shows
+//! ```
+//!
+//! T is 1 but for speckle where the detector is lit, and the leak of the stop where it is shaded. Speckle that few
+//! independent areas leave in the mean must not be taken for shade: a *core* must be darker than any speckle, must be dark
+//! when averaged over neighbors, and must reach the neighborhood of the center (or be large). From the core the mask grows
+//! into pixels that are still darker than speckle explains: edge and penumbra. Holes that the mask encloses (a direct beam
+//! that shines through) belong to it.
+//!
+//! A stop covers whole rings near the center, whose lit level nobody sees. Inward from the brightest ring the level is
+//! followed as long as it falls as slowly as halos do; where it breaks down, the last lit level is held.
+
+use ndarray::Array2;
+
+use super::Ellipse;
+use super::profile::{RadialProfile, polar_px};
+
+/// Quantile of a ring that counts as lit: a stop may cover up to half of it.
+const LIT_QUANTILE: f64 = 0.65;
+
+/// A ring is dark as a whole where its level is below this share of that a step farther out. The flank of a halo of
+/// 0.55 1/nm at 4.4 1/nm falls to 0.55 within such a step; a stop shades to a tenth and less.
+const BREAKDOWN: f64 = 0.42;
+
+/// That step, as a share of the radius of the brightest ring.
+const STEP_SHARE: f64 = 0.1;
+
+/// Only what passes less than this is the core of a stop.
+const CORE_LEVEL: f64 = 0.35;
+
+/// A pixel beside the mask that passes less than this lies in the penumbra.
+const PENUMBRA_LEVEL: f64 = 0.75;
+
+/// A shade that is not near the center must have at least this share of the pattern's pixels, and at least 8.
+const LARGE_SHARE: f64 = 0.004;
+
+/// A stop near the center of fewer pixels is not told from a few dead pixels.
+const MIN_PIXELS: usize = 4;
+
+/// What shades a pattern.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BeamStop {
+    /// Shaded pixels, `[pattern row, pattern col]`.
+    pub shaded: Array2<bool>,
+    /// Share of the intensity that passes each pixel, NaN where not known.
+    pub passed: Array2<f64>,
+    /// What each pixel would show without shade.
+    pub(crate) expected: Array2<f64>,
+    /// Standard deviation of `passed` where the pattern is lit: speckle that few independent areas leave, and noise.
+    pub scatter: f64,
+    /// Median of `passed` in the shade; NaN where nothing is shaded.
+    pub leak: f64,
+}
+
+/// Finds what shades a mean pattern in the frame of the detector. NaN marks pixels that are not used anyway; `center` is
+/// that of the pattern at the middle of the scan.
+pub fn find(mean: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> BeamStop {
+    let smooth = box_mean(mean);
+    let level = lit_level(&smooth, center, ellipse);
+    let expected = Array2::from_shape_fn(mean.dim(), |(row, col)| {
+        let (radius, _) = polar_px(ellipse, row as f64 - center.0, col as f64 - center.1);
+        let ring = (radius.floor() as usize).min(level.len() - 1);
+        let next = (ring + 1).min(level.len() - 1);
+        level[ring] + (level[next] - level[ring]) * (radius - ring as f64).min(1.0)
+    });
+    let passed = mean / &expected;
+    let passed_smooth = &smooth / &expected;
+    let scatter = lit_scatter(&passed);
+    let scatter_smooth = lit_scatter(&passed_smooth);
+    let core_level = (1.0 - 4.5 * scatter_smooth).clamp(0.08, CORE_LEVEL);
+    let core = passed_smooth.mapv(|passed| passed < core_level);
+    let near = near_radius(&level);
+    let large = ((LARGE_SHARE * mean.len() as f64) as usize).max(8);
+    let mut shaded = Array2::from_elem(mean.dim(), false);
+    for part in parts(&core) {
+        let is_near = part
+            .iter()
+            .any(|&(row, col)| libm::hypot(row as f64 - center.0, col as f64 - center.1) <= near);
+        if (is_near && part.len() >= MIN_PIXELS) || part.len() >= large {
+            part.iter().for_each(|&at| shaded[at] = true);
+        }
+    }
+    if shaded.iter().any(|&shaded| shaded) {
+        grow(&mut shaded, &passed, scatter);
+        fill_holes(&mut shaded);
+    }
+    let mut leaks: Vec<f64> = shaded
+        .iter()
+        .zip(&passed)
+        .filter(|(shaded, passed)| **shaded && passed.is_finite())
+        .map(|(_, &passed)| passed)
+        .collect();
+    BeamStop {
+        leak: median(&mut leaks),
+        shaded,
+        passed,
+        expected,
+        scatter,
+    }
+}
+
+/// Draws a stop that was found on a grid of `factor` native pixels pixel by pixel: where the grid says shaded on one side
+/// and lit on the other, each native pixel is judged by the mean over its neighbors.
+pub(crate) fn refine(mean: &Array2<f64>, coarse: &BeamStop, factor: usize) -> BeamStop {
+    let grid = coarse.shaded.dim();
+    let on_grid = |(row, col): (usize, usize)| {
+        (
+            (row / factor).min(grid.0 - 1),
+            (col / factor).min(grid.1 - 1),
+        )
+    };
+    let at_edge = Array2::from_shape_fn(grid, |at| {
+        neighbors(grid, at).any(|other| coarse.shaded[other] != coarse.shaded[at])
+    });
+    let smooth = box_mean(mean);
+    let expected = &coarse.expected;
+    let passed = Array2::from_shape_fn(mean.dim(), |at| mean[at] / expected[on_grid(at)]);
+    let half = PENUMBRA_LEVEL.min(1.0 - 2.0 * coarse.scatter);
+    let mut shaded = Array2::from_shape_fn(mean.dim(), |at| {
+        let place = on_grid(at);
+        if at_edge[place] {
+            smooth[at] / expected[place] < half
+        } else {
+            coarse.shaded[place]
+        }
+    });
+    if shaded.iter().any(|&shaded| shaded) {
+        fill_holes(&mut shaded);
+    }
+    BeamStop {
+        shaded,
+        passed,
+        expected: Array2::from_shape_fn(mean.dim(), |at| expected[on_grid(at)]),
+        ..*coarse
+    }
+}
+
+/// Grows the core of a shade into its edge.
+fn grow(shaded: &mut Array2<bool>, passed: &Array2<f64>, scatter: f64) {
+    // Clearly dark, as far as it is connected; the lower the surer that it is not speckle.
+    let dark = (1.0 - 3.5 * scatter).clamp(0.25, 0.55);
+    loop {
+        let added = beside(shaded, |at, n_shaded| {
+            let passed = passed[at];
+            // A pixel that is nearly surrounded needs less evidence of its own.
+            passed < dark || (n_shaded >= 5 && passed < 0.8)
+        });
+        if added.is_empty() {
+            break;
+        }
+        added.into_iter().for_each(|at| shaded[at] = true);
+    }
+    // One pixel of half shade, where it is darker than lit pixels are.
+    let half = PENUMBRA_LEVEL.min(1.0 - 2.0 * scatter);
+    let penumbra = beside(shaded, |at, n_shaded| n_shaded >= 2 && passed[at] < half);
+    penumbra.into_iter().for_each(|at| shaded[at] = true);
+}
+
+/// The pixels beside a mask for which something holds; told the number of masked ones among their eight neighbors.
+fn beside(mask: &Array2<bool>, holds: impl Fn([usize; 2], usize) -> bool) -> Vec<[usize; 2]> {
+    let mut found = Vec::new();
+    for ((row, col), &masked) in mask.indexed_iter() {
+        if masked {
+            continue;
+        }
+        let n_masked = neighbors(mask.dim(), (row, col))
+            .filter(|&at| mask[at])
+            .count();
+        if n_masked > 0 && holds([row, col], n_masked) {
+            found.push([row, col]);
+        }
+    }
+    found
+}
+
+/// The eight neighbors of a pixel that lie on the detector.
+fn neighbors(
+    (n_rows, n_cols): (usize, usize),
+    (row, col): (usize, usize),
+) -> impl Iterator<Item = (usize, usize)> {
+    let rows = row.saturating_sub(1)..(row + 2).min(n_rows);
+    rows.flat_map(move |r| (col.saturating_sub(1)..(col + 2).min(n_cols)).map(move |c| (r, c)))
+        .filter(move |&at| at != (row, col))
+}
+
+/// Mean over a pixel and its neighbors that are used.
+fn box_mean(pattern: &Array2<f64>) -> Array2<f64> {
+    Array2::from_shape_fn(pattern.dim(), |at| {
+        let around = neighbors(pattern.dim(), at).chain([at]);
+        let (mut sum, mut n) = (0.0, 0.0);
+        for at in around {
+            if pattern[at].is_finite() {
+                sum += pattern[at];
+                n += 1.0;
+            }
+        }
+        sum / n
+    })
+}
+
+/// Intensity of the lit part of each ring, `[radius in pixels]`; finite and positive wherever any ring is.
+fn lit_level(smooth: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> Vec<f64> {
+    let profile = RadialProfile::quantile(smooth, center, ellipse, LIT_QUANTILE);
+    let mut level = profile.mean;
+    // The brightest ring by its total; corners are not seen whole and do not count.
+    let mut brightest = 0;
+    for (ring, value) in level.iter().enumerate() {
+        let total = |ring: usize| level[ring] * ring as f64;
+        if value.is_finite() && profile.seen[ring] > 0.6 && !(total(ring) <= total(brightest)) {
+            brightest = ring;
+        }
+    }
+    let step = ((STEP_SHARE * brightest as f64).round() as usize).max(1);
+    let mut held: Option<f64> = None;
+    for ring in (0..brightest).rev() {
+        let outward = level[(ring + step).min(brightest)];
+        match held {
+            None if !(level[ring] >= BREAKDOWN * outward) => {
+                // The ring before may already be half in the shade.
+                let lit = level[(ring + 2 * step).min(brightest)];
+                held = Some(lit);
+                for half in ring..(ring + 2 * step).min(brightest) {
+                    level[half] = level[half].max(lit);
+                }
+            }
+            Some(lit) if level[ring] >= 0.6 * lit => {}
+            Some(lit) => level[ring] = lit,
+            None => {}
+        }
+    }
+    let last = level.iter().rposition(|value| value.is_finite());
+    if let Some(last) = last {
+        let outermost = level[last];
+        level[last..].fill(outermost);
+    }
+    if level.is_empty() {
+        level.push(f64::NAN);
+    }
+    level
+}
+
+/// A shade near the center begins within a third of the radius of the brightest ring.
+fn near_radius(level: &[f64]) -> f64 {
+    let brightest = (0..level.len())
+        .max_by(|&a, &b| {
+            let total = |ring: usize| {
+                let total = level[ring] * ring as f64;
+                if total.is_finite() { total } else { 0.0 }
+            };
+            total(a).total_cmp(&total(b))
+        })
+        .unwrap_or(0);
+    (brightest as f64 / 3.0).max(2.0)
+}
+
+/// Robust standard deviation of the lit pixels about their median. Shaded ones pass less than half and are few.
+fn lit_scatter(passed: &Array2<f64>) -> f64 {
+    let mut lit: Vec<f64> = passed
+        .iter()
+        .copied()
+        .filter(|&passed| passed > CORE_LEVEL)
+        .collect();
+    let middle = median(&mut lit);
+    let mut distances: Vec<f64> = lit.iter().map(|passed| (passed - middle).abs()).collect();
+    let scatter = 1.4826 * median(&mut distances);
+    if scatter.is_finite() { scatter } else { 0.0 }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The connected parts of a mask, diagonal neighbors included.
+pub(crate) fn parts(mask: &Array2<bool>) -> Vec<Vec<(usize, usize)>> {
+    let mut seen = Array2::from_elem(mask.dim(), false);
+    let mut found = Vec::new();
+    for (start, &masked) in mask.indexed_iter() {
+        if !masked || seen[start] {
+            continue;
+        }
+        seen[start] = true;
+        let mut part = vec![start];
+        let mut next = 0;
+        while next < part.len() {
+            for at in neighbors(mask.dim(), part[next]) {
+                if mask[at] && !seen[at] {
+                    seen[at] = true;
+                    part.push(at);
+                }
+            }
+            next += 1;
+        }
+        found.push(part);
+    }
+    found
+}
+
+/// Masks what the mask encloses: parts of the rest that touch no border, smaller than the largest part.
+fn fill_holes(mask: &mut Array2<bool>) {
+    let (n_rows, n_cols) = mask.dim();
+    let outside = parts(&mask.mapv(|masked| !masked));
+    let largest = outside.iter().map(Vec::len).max().unwrap_or(0);
+    for part in outside {
+        let at_border = part
+            .iter()
+            .any(|&(row, col)| row == 0 || col == 0 || row + 1 == n_rows || col + 1 == n_cols);
+        if !at_border && part.len() < largest {
+            part.into_iter().for_each(|at| mask[at] = true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A halo of radius 19 with a level inside, shaded by a disc and an arm that is cut by the lower border.
+    fn shaded(center: (f64, f64), leak: f64) -> (Array2<f64>, Array2<bool>) {
+        let stop = Array2::from_shape_fn((66, 66), |(row, col)| {
+            let (row, col) = (row as f64 - 33.0, col as f64 - 33.0);
+            libm::hypot(row, col) < 5.6 || (row > 0.0 && (col + 0.3 * row).abs() < 1.4)
+        });
+        let mean = Array2::from_shape_fn((66, 66), |(row, col)| {
+            let radius = libm::hypot(row as f64 - center.0, col as f64 - center.1);
+            let widths = (radius - 19.0) / 2.4;
+            let lit = 0.35 + libm::exp(-widths * widths / 2.0);
+            lit * if stop[[row, col]] { leak } else { 1.0 }
+        });
+        (mean, stop)
+    }
+
+    #[test]
+    fn finds_a_disc_with_an_arm_pixel_by_pixel() {
+        let (mean, stop) = shaded((34.0, 32.5), 0.02);
+        let found = find(&mean, (34.0, 32.5), &Ellipse::default());
+        let wrong = found
+            .shaded
+            .iter()
+            .zip(&stop)
+            .filter(|(a, b)| a != b)
+            .count();
+        assert!(wrong <= 2, "{wrong} pixels differ");
+        assert!((found.leak - 0.02).abs() < 0.005, "{}", found.leak);
+    }
+
+    #[test]
+    fn a_beam_that_shines_through_is_part_of_the_stop() {
+        let (mut mean, stop) = shaded((33.0, 33.0), 0.01);
+        for row in 32..35 {
+            for col in 32..35 {
+                mean[[row, col]] = 3.0;
+            }
+        }
+        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        assert!(
+            stop.iter()
+                .zip(&found.shaded)
+                .all(|(stop, found)| !stop || *found)
+        );
+    }
+
+    #[test]
+    fn a_pattern_without_a_stop_has_no_shade() {
+        let (mean, _) = shaded((33.0, 33.0), 1.0);
+        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        assert!(found.shaded.iter().all(|shaded| !shaded));
+        assert!(found.leak.is_nan());
+        // Nor with the direct beam in the middle, a thousand times as bright.
+        let mut mean = mean;
+        for row in 31..36 {
+            for col in 31..36 {
+                mean[[row, col]] = 1000.0;
+            }
+        }
+        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        assert!(found.shaded.iter().all(|shaded| !shaded));
+    }
+}
