@@ -15,8 +15,8 @@ use crate::svg::{Anchor, Paint, Path, Rect, Svg, TextStyle};
 use crate::theme::{FAST, SLOW, SMALL, TICK_TEXT, TWO_COLUMNS};
 
 /// Rings on the image: brighter than in print on white.
-const SLOW_ON_IMAGE: Rgb = Rgb::hex(0xff_b4_3c);
-const FAST_ON_IMAGE: Rgb = Rgb::hex(0x4f_d0_e0);
+pub(super) const SLOW_ON_IMAGE: Rgb = Rgb::hex(0xff_b4_3c);
+pub(super) const FAST_ON_IMAGE: Rgb = Rgb::hex(0x4f_d0_e0);
 
 /// The mean pattern on a logarithmic scale with center, rings and mask, and its mean over azimuth against q.
 ///
@@ -94,14 +94,7 @@ fn draw_image(svg: &mut Svg, reduction: &Reduction, recipe: &Recipe, frame: Rect
                 svg.path(&path, Paint::line(color, 1.0).dashed(dash));
             }
         }
-        let (x, y) = page.place(calibration.center_row, calibration.center_col);
-        let mut cross = Path::default();
-        cross.move_to(x - 4.0, y);
-        cross.line_to(x + 4.0, y);
-        cross.move_to(x, y - 4.0);
-        cross.line_to(x, y + 4.0);
-        svg.path(&cross, Paint::line(Rgb::BLACK, 2.2));
-        svg.path(&cross, Paint::line(Rgb::WHITE, 1.0));
+        cross(svg, &page, calibration);
     });
     map::frame(svg, frame);
     reciprocal_bar(svg, frame, n_cols, calibration.q_step_per_nm);
@@ -120,16 +113,28 @@ fn draw_image(svg: &mut Svg, reduction: &Reduction, recipe: &Recipe, frame: Rect
     )
 }
 
+/// A cross at the center.
+pub(super) fn cross(svg: &mut Svg, page: &Page, calibration: &Calibration) {
+    let (x, y) = page.place(calibration.center_row, calibration.center_col);
+    let mut cross = Path::default();
+    cross.move_to(x - 4.0, y);
+    cross.line_to(x + 4.0, y);
+    cross.move_to(x, y - 4.0);
+    cross.line_to(x, y + 4.0);
+    svg.path(&cross, Paint::line(Rgb::BLACK, 2.2));
+    svg.path(&cross, Paint::line(Rgb::WHITE, 1.0));
+}
+
 /// Native detector pixels on the page.
-struct Page {
-    frame: Rect,
-    n_rows: usize,
-    n_cols: usize,
+pub(super) struct Page {
+    pub(super) frame: Rect,
+    pub(super) n_rows: usize,
+    pub(super) n_cols: usize,
 }
 
 impl Page {
     /// Coordinates count from 0 at the center of the first pixel.
-    fn place(&self, row: f64, col: f64) -> (f64, f64) {
+    pub(super) fn place(&self, row: f64, col: f64) -> (f64, f64) {
         (
             self.frame.x + (col + 0.5) / self.n_cols as f64 * self.frame.width,
             self.frame.y + (row + 0.5) / self.n_rows as f64 * self.frame.height,
@@ -138,7 +143,7 @@ impl Page {
 }
 
 /// Where a spatial frequency lies on the detector, with the ellipse of the calibration.
-fn ring(page: &Page, calibration: &Calibration, q_per_nm: f64) -> Path {
+pub(super) fn ring(page: &Page, calibration: &Calibration, q_per_nm: f64) -> Path {
     let mut path = Path::default();
     let radius = q_per_nm / calibration.q_step_per_nm;
     if !radius.is_finite() {
@@ -164,7 +169,7 @@ fn ring(page: &Page, calibration: &Calibration, q_per_nm: f64) -> Path {
     path
 }
 
-fn reciprocal_bar(svg: &mut Svg, frame: Rect, n_cols: usize, q_step_per_nm: f64) {
+pub(super) fn reciprocal_bar(svg: &mut Svg, frame: Rect, n_cols: usize, q_step_per_nm: f64) {
     let whole = q_step_per_nm * n_cols as f64;
     if !(whole.is_finite() && whole > 0.0) || frame.height < 40.0 {
         return;
