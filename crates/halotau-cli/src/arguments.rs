@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use halotau_flow::memory;
 
 use crate::commands::{
-    analyze, check, completions, convert, demo, export, figure, init, inspect, reduce, report, run,
-    series, simulate,
+    analyze, calibrate, check, completions, convert, demo, export, figure, init, inspect, reduce,
+    report, run, series, simulate,
 };
 
 /// Relaxation time and structural order of a glass from time series of 4D-STEM scans.
@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Convert(convert::Convert),
     Init(init::Init),
+    Calibrate(calibrate::Calibrate),
     Check(check::Check),
     Run(run::Run),
     Reduce(reduce::Reduce),

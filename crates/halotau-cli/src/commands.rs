@@ -6,6 +6,7 @@ use crate::arguments::Command;
 use crate::session::Session;
 
 pub(crate) mod analyze;
+pub(crate) mod calibrate;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod convert;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<()> {
         Command::Inspect(inspect) => inspect.run(session),
         Command::Convert(convert) => convert.run(session),
         Command::Init(init) => init.run(session),
+        Command::Calibrate(calibrate) => calibrate.run(session),
         Command::Check(check) => check.run(session),
         Command::Run(run) => run.run(session),
         Command::Reduce(reduce) => reduce.run(session),

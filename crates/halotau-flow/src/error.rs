@@ -151,6 +151,19 @@ pub enum Error {
         /// Why not.
         source: rayon::ThreadPoolBuildError,
     },
+    /// Nothing could be measured of the microscope.
+    #[error(
+        "{name} cannot be calibrated: {problem}{}",
+        .picture.as_ref().map_or_else(String::new, |picture| format!(" (see {})", picture.display()))
+    )]
+    Uncalibratable {
+        /// The series.
+        name: String,
+        /// Why not.
+        problem: String,
+        /// A picture that shows it.
+        picture: Option<PathBuf>,
+    },
     /// More positions are BAD than allowed; all results are written.
     #[error(
         "{n_bad} of {n_positions} positions of {name} have no usable result ({flags}), more than the {:.0} % allowed",
@@ -253,6 +266,7 @@ impl Error {
             Self::Memory { .. } => (71, "E0407"),
             Self::Threads { .. } => (71, "E0408"),
             Self::TooManyBad { .. } => (10, "E0311"),
+            Self::Uncalibratable { .. } => (78, "E0212"),
         }
     }
 
@@ -299,6 +313,9 @@ impl Error {
             }
             Self::Memory { .. } => "give more with --memory, or analyze a part with scan.region",
             Self::Threads { .. } => "ask for fewer with --threads",
+            Self::Uncalibratable { .. } => {
+                "look at the picture; give pattern.center = [row, col], correct pattern.mask, or choose scan.region where there is glass"
+            }
             Self::TooManyBad { .. } => {
                 "see the quality flags in the report; output.max_bad sets the share allowed"
             }

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use halotau::axes::{TimeAxis, TimeBasis};
-use halotau::recipe::{DataBlock, Profile, Recipe};
+use halotau::recipe::{CalibrationSettings, DataBlock, Profile, Recipe};
 use halotau::series::{SeriesHeader, Stated, Warning};
 use halotau_io::OpenRequest;
 use serde::Serialize;
@@ -84,6 +84,7 @@ fn from_headers(
     profile: Profile,
 ) -> (Recipe, Vec<Unfilled>, Vec<Warning>) {
     let mut recipe = Recipe::of(profile);
+    recipe.calibration = CalibrationSettings::auto();
     let mut unfilled = Vec::new();
     let mut warnings: Vec<Warning> = headers
         .iter()

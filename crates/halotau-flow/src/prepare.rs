@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use halotau::Error as CoreError;
 use halotau::axes::TimeAxis;
 use halotau::calibrate::center::{self, Center};
-use halotau::calibrate::{Calibration, CenterOrigin, mask};
+use halotau::calibrate::scale::{self, ScaleOrigin};
+use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse, mask};
 use halotau::ndarray::Array2;
-use halotau::recipe::{DataBlock, Recipe, Region};
+use halotau::recipe::{DataBlock, Find, Recipe, Region};
 use halotau::reduce::{ReducePlan, ReduceSettings};
 use halotau::ring::Annulus;
 use halotau::series::{FrameBlock, FrameRun, Sample, SeriesHeader, Stated, Warning};
 use halotau::with_samples;
 use halotau_io::{BoxedSource, OpenRequest};
 
+use crate::calibrate::{Calibrated, Record, measured};
 use crate::context::Context;
 use crate::error::Result;
 use crate::recipe_file::Loaded;
@@ -35,6 +37,8 @@ pub struct Prepared {
     pub header: SeriesHeader,
     /// The plan of the pass.
     pub plan: ReducePlan,
+    /// What was measured of the microscope, where the recipe says `auto`.
+    pub calibrated: Option<Box<Calibrated>>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
 }
@@ -47,16 +51,67 @@ impl std::fmt::Debug for Prepared {
     }
 }
 
-/// Opens one data block and plans its pass.
-///
-/// # Errors
-///
-/// What is wrong with the file, or between the recipe and the file.
-pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Result<Prepared> {
+/// A series that is open, with what recipe and calibration file state about its patterns.
+pub(crate) struct Opened {
+    pub(crate) source: BoxedSource,
+    /// The file's header with the recipe's statements in place.
+    pub(crate) header: SeriesHeader,
+    pub(crate) time: TimeAxis,
+    pub(crate) region: Region,
+    /// Pixels that the user leaves.
+    pub(crate) usable: Array2<bool>,
+    pub(crate) dark: Option<Array2<f64>>,
+    pub(crate) gain: Option<Array2<f64>>,
+    pub(crate) known: StatedPattern,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// What is stated and therefore not measured.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct StatedPattern {
+    pub(crate) center: Option<(f64, f64)>,
+    pub(crate) descan: Option<Descan>,
+    pub(crate) ellipse: Option<Ellipse>,
+    /// From a calibration file; what the recipe states is in the header.
+    pub(crate) q_step_per_nm: Option<f64>,
+    /// Whether the mask of a calibration file is part of the usable pixels.
+    pub(crate) mask: bool,
+}
+
+impl Opened {
+    /// The scale without a look at the patterns: as the recipe or a calibration file states it, from the camera length, as
+    /// the data file states it.
+    ///
+    /// # Errors
+    ///
+    /// [`CoreError::Setting`] where nothing states it.
+    pub(crate) fn q_step(&self, recipe: &Recipe) -> Result<(f64, ScaleOrigin), CoreError> {
+        if let Some(value) = recipe.pattern.q_step_per_nm.or(self.known.q_step_per_nm) {
+            return Ok((value, ScaleOrigin::Given));
+        }
+        let settings = &recipe.calibration;
+        let voltage = self.header.voltage_kv.as_ref().map(|stated| stated.value);
+        if let (Some(pixel_um), Some(length_mm), Some(voltage_kv)) =
+            (settings.pixel_um, settings.camera_length_mm, voltage)
+        {
+            let value = scale::from_camera_length(pixel_um, length_mm, voltage_kv);
+            return Ok((value, ScaleOrigin::CameraLength));
+        }
+        required(
+            &self.header.q_step_per_nm,
+            "pattern.q_step_per_nm",
+            &self.header.name,
+        )
+        .map(|value| (value, ScaleOrigin::File))
+    }
+}
+
+/// Opens a data block and reads what is stated about its patterns.
+pub(crate) fn open(loaded: &Loaded, block: &DataBlock) -> Result<Opened> {
     let recipe = &loaded.recipe;
     let source = halotau_io::open(&OpenRequest::from_block(block, &loaded.folder))?;
     let header = merged_header(source.header(), recipe, block);
-    let (time, mut warnings) = TimeAxis::of(&header, recipe.time.basis)?;
+    let (time, warnings) = TimeAxis::of(&header, recipe.time.basis)?;
     let shape = header.shape;
     let pattern = &recipe.pattern;
     let native = (shape.pattern_rows, shape.pattern_cols);
@@ -66,57 +121,75 @@ pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Res
             .transpose()
     };
     let mask_file = read(&pattern.mask_file)?.map(|values| values.mapv(|value| value != 0.0));
-    let pixel_valid = mask::pixel_valid(native, mask_file.as_ref(), pattern.crop, &pattern.mask)?;
-    let q_step_per_nm = required(&header.q_step_per_nm, "pattern.q_step_per_nm", &header.name)?;
-    let region = recipe.scan.region.unwrap_or(Region {
-        rows: [0, shape.n_rows],
-        cols: [0, shape.n_cols],
-    });
-    let ellipse = pattern.ellipse.unwrap_or_default();
-    let descan = pattern.descan.unwrap_or_default();
-    let dark = read(&pattern.dark_file)?;
-    let gain = read(&pattern.gain_file)?;
-    let mut calibration = Calibration {
-        center_row: (native.0 as f64 - 1.0) / 2.0,
-        center_col: (native.1 as f64 - 1.0) / 2.0,
-        center_error: 0.0,
-        center_origin: CenterOrigin::Given,
-        descan,
-        ellipse,
-        q_step_per_nm,
-        pixel_valid,
+    let mut usable = mask::pixel_valid(native, mask_file.as_ref(), pattern.crop, &pattern.mask)?;
+    let mut known = StatedPattern {
+        center: pattern.center.map(|[row, col]| (row, col)),
+        descan: pattern.descan,
+        ellipse: pattern.ellipse,
+        ..StatedPattern::default()
     };
-    if let Some([row, col]) = pattern.center {
-        (calibration.center_row, calibration.center_col) = (row, col);
-    } else {
-        let mut mean = context.install(|| sample_mean(&source, &calibration, region))?;
-        if let Some(dark) = &dark {
-            mean -= dark;
-        }
-        if let Some(gain) = &gain {
-            mean /= gain;
-        }
-        let Center { row, col, error } = center::find(&mean, &calibration.pixel_valid, ellipse)?;
-        (
-            calibration.center_row,
-            calibration.center_col,
-            calibration.center_error,
-        ) = (row, col, error);
-        calibration.center_origin = CenterOrigin::Halo;
-        // A tenth of a binned pixel changes V by a per cent.
-        if error > 0.3 * pattern.bin as f64 {
-            warnings.push(Warning::new(
-                "W061",
-                format!(
-                    "The center ({row:.2}, {col:.2}) was found only to ±{error:.2} native pixels; look at the figure of the \
-                     mean pattern, mask the beam stop, or give pattern.center."
-                ),
-            ));
+    if let Some(file) = &block.calibration {
+        let stored = Record::read(&loaded.folder.join(file))?.calibration;
+        let center = stored
+            .center
+            .as_ref()
+            .map(|center| (center.value[0], center.value[1]));
+        known.center = known.center.or(center);
+        known.descan = known.descan.or(stored.descan());
+        known.ellipse = known.ellipse.or(stored.ellipse());
+        known.q_step_per_nm = stored.q_scale.as_ref().map(|scale| scale.q_step_per_nm);
+        if let Some(mask) = read(&stored.mask_file)? {
+            let stored = mask.mapv(|value| value != 0.0);
+            let both = mask::pixel_valid(native, Some(&stored), pattern.crop, &pattern.mask)?;
+            usable.zip_mut_with(&both, |usable, valid| *usable &= valid);
+            known.mask = true;
         }
     }
+    Ok(Opened {
+        time,
+        region: recipe.scan.region.unwrap_or(Region {
+            rows: [0, shape.n_rows],
+            cols: [0, shape.n_cols],
+        }),
+        usable,
+        dark: read(&pattern.dark_file)?,
+        gain: read(&pattern.gain_file)?,
+        known,
+        warnings,
+        source,
+        header,
+    })
+}
+
+/// Opens one data block and plans its pass. Where the patterns cannot be calibrated, `pictures` is the folder for a picture
+/// that shows why.
+///
+/// # Errors
+///
+/// What is wrong with the file, or between the recipe and the file.
+pub fn prepare(
+    loaded: &Loaded,
+    block: &DataBlock,
+    pictures: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<Prepared> {
+    let recipe = &loaded.recipe;
+    let opened = open(loaded, block)?;
+    let (calibration, calibrated, mut warnings) = calibration(&opened, recipe, pictures, context)?;
+    let Opened {
+        source,
+        header,
+        time,
+        region,
+        dark,
+        gain,
+        warnings: of_time,
+        ..
+    } = opened;
+    warnings.extend(of_time);
     let settings = ReduceSettings {
         region,
-        bin: pattern.bin,
+        bin: recipe.pattern.bin,
         q_range: recipe.annulus_range(),
         calibration,
         dark,
@@ -138,8 +211,81 @@ pub fn prepare(loaded: &Loaded, block: &DataBlock, context: &Context<'_>) -> Res
         source,
         header,
         plan,
+        calibrated,
         warnings,
     })
+}
+
+/// What is used of the patterns: as stated, as measured where the recipe says `auto`, or from a quick look for the center.
+fn calibration(
+    opened: &Opened,
+    recipe: &Recipe,
+    pictures: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<(Calibration, Option<Box<Calibrated>>, Vec<Warning>)> {
+    let known = &opened.known;
+    if asks(recipe, known) {
+        let settings = &recipe.calibration;
+        let found = measured(opened, recipe, settings, pictures, context)?;
+        let warnings = found.warnings.clone();
+        return Ok((found.calibration.clone(), Some(Box::new(found)), warnings));
+    }
+    let native = opened.usable.dim();
+    let mut calibration = Calibration {
+        center_row: (native.0 as f64 - 1.0) / 2.0,
+        center_col: (native.1 as f64 - 1.0) / 2.0,
+        center_error: 0.0,
+        center_origin: CenterOrigin::Given,
+        descan: known.descan.unwrap_or_default(),
+        ellipse: known.ellipse.unwrap_or_default(),
+        q_step_per_nm: opened.q_step(recipe)?.0,
+        pixel_valid: opened.usable.clone(),
+    };
+    let mut warnings = Vec::new();
+    if let Some((row, col)) = known.center {
+        (calibration.center_row, calibration.center_col) = (row, col);
+        return Ok((calibration, None, warnings));
+    }
+    let mut mean = context.install(|| sample_mean(&opened.source, &calibration, opened.region))?;
+    if let Some(dark) = &opened.dark {
+        mean -= dark;
+    }
+    if let Some(gain) = &opened.gain {
+        mean /= gain;
+    }
+    let Center { row, col, error } =
+        center::find(&mean, &calibration.pixel_valid, calibration.ellipse)?;
+    (calibration.center_row, calibration.center_col) = (row, col);
+    calibration.center_error = error;
+    calibration.center_origin = CenterOrigin::Halo;
+    // A tenth of a binned pixel changes V by a per cent.
+    if error > 0.3 * recipe.pattern.bin as f64 {
+        warnings.push(Warning::new(
+            "W061",
+            format!(
+                "The center ({row:.2}, {col:.2}) was found only to ±{error:.2} native pixels; look at the figure of the \
+                 mean pattern, mask the beam stop, or give pattern.center."
+            ),
+        ));
+    }
+    Ok((calibration, None, warnings))
+}
+
+/// Whether anything must be measured that is not stated.
+fn asks(recipe: &Recipe, known: &StatedPattern) -> bool {
+    let settings = &recipe.calibration;
+    let asked = |find: Find, is_known: bool| find == Find::Auto && !is_known;
+    asked(settings.center, known.center.is_some())
+        || asked(settings.descan, known.descan.is_some())
+        || asked(settings.ellipse, known.ellipse.is_some())
+        || asked(settings.beam_stop, known.mask)
+        || asked(settings.bad_pixels, known.mask)
+        || (settings.ring_per_nm.is_some()
+            && recipe
+                .pattern
+                .q_step_per_nm
+                .or(known.q_step_per_nm)
+                .is_none())
 }
 
 /// The header with what the recipe states instead of what the file does.

@@ -50,8 +50,8 @@ struct SourceText {
 ///
 /// [`Error::Read`]; [`Error::Recipe`] for all that is wrong inside, at its place.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
-    let inside = path.join("recipe.toml");
-    let path = if inside.is_file() { &inside } else { path };
+    let path = path_of(path);
+    let path = path.as_path();
     let bytes = fs::read(path).map_err(|source| Error::read(path, source))?;
     let text = String::from_utf8(bytes).map_err(|_| {
         Error::content(
@@ -62,6 +62,16 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     let path = std::path::absolute(path).map_err(|source| Error::read(path, source))?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     parse(&text, &path.display().to_string(), folder, overrides)
+}
+
+/// The recipe that a path means: itself, or the one in a result folder.
+pub fn path_of(path: &Path) -> PathBuf {
+    let inside = path.join("recipe.toml");
+    if inside.is_file() {
+        inside
+    } else {
+        path.to_owned()
+    }
 }
 
 /// Reads a recipe from a text; `name` is what problems call it, `folder` what relative paths count from.
@@ -444,5 +454,6 @@ fn make_absolute(recipe: &mut Recipe, folder: &Path) {
     for block in &mut recipe.data {
         resolve(&mut block.path);
         block.files.iter_mut().for_each(resolve);
+        block.calibration.iter_mut().for_each(resolve);
     }
 }

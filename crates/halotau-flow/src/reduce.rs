@@ -12,6 +12,7 @@ use halotau::series::{SampleType, SeriesHeader, Warning};
 use halotau_io::reduction_folder::{ReductionReader, ReductionWriter, RingLayout};
 use serde_json::{Value, json};
 
+use crate::calibrate;
 use crate::context::{Context, Unit};
 use crate::error::{Error, Result};
 use crate::fingerprint;
@@ -152,7 +153,7 @@ pub fn memory_plan(
 }
 
 /// Reduces one data block. With a folder, the reduction is kept there and an interrupted one is continued; without,
-/// the counts must fit in memory.
+/// the counts must fit in memory. Pictures of the calibration, where one is made, go into `pictures`.
 ///
 /// # Errors
 ///
@@ -161,9 +162,13 @@ pub fn reduce(
     loaded: &Loaded,
     block: &DataBlock,
     folder: Option<&Path>,
+    pictures: Option<&Path>,
     context: &Context<'_>,
 ) -> Result<Reduced> {
-    let prepared = prepare(loaded, block, context)?;
+    let prepared = prepare(loaded, block, pictures, context)?;
+    if let (Some(calibrated), Some(pictures)) = (&prepared.calibrated, pictures) {
+        calibrate::draw_pictures(calibrated, &loaded.recipe, pictures, context)?;
+    }
     let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
     let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
     let mut recipe = completed_recipe(&loaded.recipe, &prepared.header);

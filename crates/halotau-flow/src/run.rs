@@ -80,7 +80,8 @@ pub struct SeriesPlan {
 pub fn plan(loaded: &Loaded, context: &Context<'_>) -> Result<Plan> {
     let mut series = Vec::new();
     for block in loaded.require_data()? {
-        let prepared = prepare(loaded, block, context).map_err(|error| loaded.locate(error))?;
+        let prepared =
+            prepare(loaded, block, None, context).map_err(|error| loaded.locate(error))?;
         let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
         let shards = prepared.plan.shards();
         let n_positions = shards.iter().map(|shard| shard.n_rows * shard.n_cols).sum();
@@ -142,8 +143,14 @@ pub fn reduce_all(loaded: &Loaded, context: &Context<'_>) -> Result<Vec<PathBuf>
     let mut written = Vec::new();
     for (block, folder) in loaded.require_data()?.iter().zip(folders) {
         results::create_folder(&folder)?;
-        let reduced =
-            reduce(loaded, block, Some(&folder), context).map_err(|error| loaded.locate(error))?;
+        let reduced = reduce(
+            loaded,
+            block,
+            Some(&folder),
+            Some(&folder.join(results::FIGURES)),
+            context,
+        )
+        .map_err(|error| loaded.locate(error))?;
         results::write_recipe(&folder, &reduced.recipe)?;
         reduced
             .warnings
@@ -205,7 +212,9 @@ pub fn run_with_truth(
             .output
             .keep_reduction
             .then_some(folder.as_path());
-        let reduced = reduce(loaded, block, keep, context).map_err(|error| loaded.locate(error))?;
+        let pictures = folder.join(results::FIGURES);
+        let reduced = reduce(loaded, block, keep, Some(&pictures), context)
+            .map_err(|error| loaded.locate(error))?;
         parts
             .add(folder, &reduced, context)
             .map_err(|error| loaded.locate(error))?;

@@ -14,5 +14,5 @@ mod tiff;
 
 pub use csv::{Comments, write_maps_csv, write_series_csv};
 pub use hdf5::write_hdf5;
-pub use npy::write_npys;
+pub use npy::{write_npys, write_pattern};
 pub use tiff::write_tiffs;

@@ -36,6 +36,7 @@ mod zarr_tree;
 
 pub use arrangement::nearest_shapes;
 pub use error::{Error, Result};
+pub use export::write_pattern;
 pub use formats::names as format_names;
 pub use npy::read_pattern;
 pub use open::{BoxedSource, OpenRequest, open};

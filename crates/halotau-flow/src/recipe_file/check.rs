@@ -101,6 +101,17 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     region("scan.region", recipe.scan.region)?;
     scan(recipe)?;
     pattern(recipe)?;
+    positive("sample.first_peak_per_nm", recipe.sample.first_peak_per_nm)?;
+    let calibration = &recipe.calibration;
+    positive("calibration.ring_per_nm", calibration.ring_per_nm)?;
+    positive("calibration.camera_length_mm", calibration.camera_length_mm)?;
+    positive("calibration.pixel_um", calibration.pixel_um)?;
+    require(
+        calibration.sample_mib > 0 && calibration.sample_mib < 1 << 24,
+        "calibration.sample_mib",
+        calibration.sample_mib,
+        "must be between 1 and 16777215 MiB",
+    )?;
     recipe
         .reduction
         .q_range_per_nm

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use halotau::analysis::Analysis;
+use halotau::ndarray::Array2;
 
 use crate::error::Result;
 use crate::manifest::{Sync, write_whole};
@@ -42,6 +43,17 @@ pub fn write_npys(folder: &Path, analysis: &Analysis) -> Result<Vec<PathBuf>> {
             .flat_map(|quality| quality.0.to_le_bytes()),
     )?;
     Ok(written)
+}
+
+/// Writes a pattern of small numbers, such as a mask, as `.npy` in u8.
+///
+/// # Errors
+///
+/// [`Error::Io`](crate::Error::Io).
+pub fn write_pattern(path: &Path, pattern: &Array2<u8>) -> Result<()> {
+    let mut bytes = header("|u1", pattern.shape());
+    bytes.extend(pattern.iter());
+    write_whole(path, &bytes, Sync::Cache)
 }
 
 fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
