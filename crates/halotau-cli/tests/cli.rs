@@ -409,3 +409,66 @@ fn a_closed_pipe_is_quiet() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn a_calibration_is_printed_drawn_kept_and_used() {
+    let folder = tempdir().unwrap();
+    let call = |line: &str| halotau(&folder, &line.split(' ').collect::<Vec<_>>());
+    let simulated = call(
+        "simulate -q -o data -s n_rows=6 -s n_cols=6 -s n_times=8 -s temperature_k=[633.0] -s total_s=[800.0] \
+         -s dwell_ms=[1.0] -s overlap=false -s artifacts.center_offset_px=[1.2,-0.7] -s artifacts.detector.n_dead=4 \
+         -s artifacts.beam_stop={radius_per_nm=1.3}",
+    );
+    assert_eq!(simulated.code, Some(0), "{}", simulated.stderr);
+    let data = folder.path().join("data/633K.zarr");
+    let recipe = folder.path().join("recipe.toml");
+    let text = format!(
+        "[pattern]\nq_step_per_nm = 0.232\n\n[[data]]\npath = {:?}\ntotal_s = 800.0\n",
+        data.display().to_string()
+    );
+    fs::write(&recipe, &text).unwrap();
+
+    // The center outside: nothing is written but the picture.
+    let lost = call("calibrate -q recipe.toml --write -s pattern.center=[90.0,3.0]");
+    assert_eq!(lost.code, Some(78), "{}", lost.stderr);
+    assert!(lost.stderr.contains("E0213"), "{}", lost.stderr);
+    let picture = folder
+        .path()
+        .join("calibration-pictures/calibration_failed.svg");
+    assert!(picture.is_file());
+    assert_eq!(fs::read_to_string(&recipe).unwrap(), text);
+
+    let found = call("calibrate -q recipe.toml --write --json");
+    assert_eq!(found.code, Some(0), "{}", found.stderr);
+    let values = &found.json()[0]["calibration"];
+    let center = &values["center"];
+    for (axis, truth) in [34.2, 32.3].into_iter().enumerate() {
+        let away = center["value"][axis].as_f64().unwrap() - truth;
+        let error = center["error"][axis].as_f64().unwrap();
+        assert!(away.abs() < 4.0 * error && error < 0.3, "{center}");
+    }
+    assert!(values["beam_stop"]["n_pixels"].as_u64().unwrap() > 100);
+    for file in [
+        "calibration-633K.toml",
+        "calibration-633K-mask.npy",
+        "calibration-633K/calibration_pattern.svg",
+        "calibration-633K/calibration_descan.svg",
+        "calibration-633K/calibration_profile.svg",
+    ] {
+        assert!(folder.path().join(file).is_file(), "{file}");
+    }
+    let linked = fs::read_to_string(&recipe).unwrap();
+    assert!(
+        linked.contains("calibration = \"calibration-633K.toml\""),
+        "{linked}"
+    );
+
+    // The pass uses what was kept, and what the recipe states wins over it.
+    let plan = call("run recipe.toml --dry-run --json").json();
+    assert_eq!(plan["series"][0]["center"], center["value"]);
+    let given = call("run recipe.toml --dry-run --json -s pattern.center=[33.0,33.0]").json();
+    assert_eq!(
+        given["series"][0]["center"],
+        serde_json::json!([33.0, 33.0])
+    );
+}

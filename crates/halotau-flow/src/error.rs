@@ -266,7 +266,7 @@ impl Error {
             Self::Memory { .. } => (71, "E0407"),
             Self::Threads { .. } => (71, "E0408"),
             Self::TooManyBad { .. } => (10, "E0311"),
-            Self::Uncalibratable { .. } => (78, "E0212"),
+            Self::Uncalibratable { .. } => (78, "E0213"),
         }
     }
 

@@ -193,6 +193,8 @@ mod tests {
     use halotau::recipe::{
         BinnedRows, Corrections, DataBlock, FrameLayout, MaskShape, Orientation, Profile,
         RawLayout, Region, VacuumSearch,
+        BinnedRows, CalibrationSettings, Corrections, DataBlock, FrameLayout, MaskShape,
+        Orientation, Profile, RawLayout, Region,
     };
     use halotau::relax::Stretch;
     use halotau::series::{Position, SampleType};
@@ -207,6 +209,7 @@ mod tests {
         recipe.seed = 7;
         recipe.sample.composition = "Zr50Cu40Al10".to_owned();
         recipe.sample.glass_transition_k = Some(673.0);
+        recipe.sample.first_peak_per_nm = Some(4.3);
         recipe.microscope.voltage_kv = Some(200.0);
         recipe.microscope.convergence_mrad = Some(1.6);
         recipe.microscope.probe_fwhm_nm = Some(0.1 + 0.2);
@@ -253,6 +256,14 @@ mod tests {
                 cols: [2, 4],
             },
         ];
+        recipe.calibration = CalibrationSettings {
+            grow_px: 2,
+            ring_per_nm: Some(4.3),
+            camera_length_mm: Some(330.0),
+            pixel_um: Some(48.0),
+            sample_mib: 16,
+            ..CalibrationSettings::auto()
+        };
         recipe.reduction.q_range_per_nm = Some(QRange::new(2.5, 6.0));
         recipe.time.exclude = vec![57];
         recipe.dynamics.two_time = TwoTimeKept::All;
@@ -286,6 +297,7 @@ mod tests {
                 binned_rows: BinnedRows::Keep,
                 ..FrameLayout::default()
             },
+            calibration: Some("/d/calibration-633K.toml".into()),
             period_s: Some(9.2),
             total_s: Some(30.0),
             times_s: Some(vec![0.0, 9.9, 19.8]),

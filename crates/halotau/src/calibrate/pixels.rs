@@ -34,6 +34,9 @@ const MIN_NEIGHBORS: usize = 6;
 /// A profile that changes by more than this a pixel of the grid, in logarithms, is an edge.
 const STEEP: f64 = 0.45;
 
+/// Electrons expected where none was seen; by chance that happens once in 10⁸ pixels.
+const MIN_EVENTS: f64 = 20.0;
+
 /// Fewer frames than this do not show that a pixel never changes.
 const MIN_FRAMES: u64 = 30;
 
@@ -84,22 +87,32 @@ pub(crate) fn obvious(survey: &Survey, usable: &Array2<bool>) -> BadPixels {
         let place = [at.0, at.1];
         let never_changes = survey.lowest[at] == survey.highest[at];
         let around = around(at, usable);
-        let changes = |at: &(usize, usize)| survey.lowest[*at] < survey.highest[*at];
         if f64::from(survey.n_nonfinite[at]) > most {
             bad.broken.push(place);
         } else if f64::from(survey.n_saturated[at]) > most {
             bad.saturated.push(place);
-        } else if never_changes
-            && survey.n_frames >= MIN_FRAMES
-            && 2 * around.iter().filter(|at| changes(at)).count() > around.len()
+        } else if never_changes && survey.n_frames >= MIN_FRAMES && expects_events(survey, &around)
         {
-            // A whole area without change is shaded, not dead.
             bad.dead.push(place);
         } else if is_spike(survey, at, &around) {
             bad.hot.push(place);
         }
     }
     bad
+}
+
+/// Whether half of the pixels around saw so many electrons that seeing none is not chance. A whole area without any is
+/// shaded, not dead.
+fn expects_events(survey: &Survey, around: &[(usize, usize)]) -> bool {
+    let events: Vec<f64> = around
+        .iter()
+        .map(|&at| {
+            // mean² / variance of a frame is the number of electrons where only their number varies, else less.
+            let mean = survey.mean[at].max(0.0);
+            survey.n_frames as f64 * mean * mean / survey.variance[at].max(1e-300)
+        })
+        .collect();
+    around.len() >= MIN_NEIGHBORS && median(&events) > MIN_EVENTS
 }
 
 /// Whether a pixel is brighter by half than all but two of those around, beyond counting noise. The finest speckle and the
@@ -130,10 +143,11 @@ pub(crate) fn find(
     let level = &survey.mean / &expected;
     // What a pixel varies by beside its brightness; in logarithms, because variances are scattered by factors.
     let variance = (&survey.variance / (&expected * &expected)).mapv(f64::ln);
+    let noise = (&survey.variance / survey.n_frames as f64).mapv(f64::sqrt) / &expected;
     // Bad pixels spoil the comparison of their neighbors: what is found in the first round is left out in the second.
     for _ in 0..2 {
-        let away = deviations(&level, &good, flat);
-        let noise_away = deviations(&variance, &good, flat);
+        let away = deviations(&level, &good, flat, Some(&noise));
+        let noise_away = deviations(&variance, &good, flat, None);
         for (place, deviation) in away.indexed_iter() {
             let Some(deviation) = deviation else {
                 continue;
@@ -168,7 +182,7 @@ pub(crate) fn gain_spread(
     flat: &Flattening<'_>,
 ) -> Option<(f64, f64)> {
     let expected = flat.expected(good.dim());
-    let [a, b] = halves.map(|half| deviations(&(half / &expected), good, flat));
+    let [a, b] = halves.map(|half| deviations(&(half / &expected), good, flat, None));
     let (mut product, mut square, mut n) = (0.0, [0.0; 2], 0.0);
     for (a, b) in a.iter().zip(&b) {
         let (Some(a), Some(b)) = (a, b) else { continue };
@@ -271,11 +285,13 @@ fn around((row, col): (usize, usize), good: &Array2<bool>) -> Vec<(usize, usize)
     around
 }
 
-/// Distance of every good pixel from the median of its neighbors, with the standard deviation of its ring.
+/// Distance of every good pixel from the median of its neighbors, with the standard deviation of its ring; at least that of
+/// `noise`, the standard error of each pixel by itself: of a few electrons in all, the median distance may be 0.
 fn deviations(
     values: &Array2<f64>,
     good: &Array2<bool>,
     flat: &Flattening<'_>,
+    noise: Option<&Array2<f64>>,
 ) -> Array2<Option<Deviation>> {
     let mut found: Vec<((usize, usize), f64, f64)> = Vec::new();
     for (at, _) in good.indexed_iter().filter(|(_, good)| **good) {
@@ -298,7 +314,11 @@ fn deviations(
     for group in 0..n_groups {
         let members = &found[group * found.len() / n_groups..(group + 1) * found.len() / n_groups];
         let sizes: Vec<f64> = members.iter().map(|(_, _, away)| away.abs()).collect();
-        let sd = (1.4826 * median(&sizes)).max(1e-9);
+        let of_noise = noise.map_or(0.0, |noise| {
+            let squares: f64 = members.iter().map(|(at, _, _)| noise[*at].powi(2)).sum();
+            (squares / members.len().max(1) as f64).sqrt()
+        });
+        let sd = (1.4826 * median(&sizes)).max(of_noise).max(1e-9);
         for &(at, _, value) in members {
             deviations[at] = Some(Deviation { value, sd });
         }

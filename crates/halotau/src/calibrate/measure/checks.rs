@@ -14,6 +14,9 @@ const MIN_AREAS: f64 = 24.0;
 /// grid, contradict each other.
 const CONTRADICTION: f64 = 4.0;
 
+/// What mask and paraboloid add to the error of the center by symmetry, pixels of the grid.
+const SYMMETRY_BIAS: f64 = 0.03;
+
 impl Work<'_> {
     /// The center of each part of the record, everything else held.
     pub(super) fn periods(&self, fit: &Fit) -> Vec<PeriodCenter> {
@@ -113,7 +116,8 @@ impl Work<'_> {
             if replicates.len() < 2 {
                 return f64::NAN;
             }
-            crate::statistics::jackknife_error(replicates)
+            let scatter = crate::statistics::jackknife_error(replicates);
+            libm::hypot(scatter, SYMMETRY_BIAS * self.grid.scale())
         };
         Some([
             WithError {
