@@ -209,7 +209,10 @@ fn lit_level(smooth: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> Vec
     let mut brightest = 0;
     for (ring, value) in level.iter().enumerate() {
         let total = |ring: usize| level[ring] * ring as f64;
-        if value.is_finite() && profile.seen[ring] > 0.6 && !(total(ring) <= total(brightest)) {
+        if value.is_finite()
+            && profile.seen[ring] > 0.6
+            && (total(brightest).is_nan() || total(ring) > total(brightest))
+        {
             brightest = ring;
         }
     }
@@ -218,12 +221,12 @@ fn lit_level(smooth: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> Vec
     for ring in (0..brightest).rev() {
         let outward = level[(ring + step).min(brightest)];
         match held {
-            None if !(level[ring] >= BREAKDOWN * outward) => {
+            None if level[ring].is_nan() || level[ring] < BREAKDOWN * outward => {
                 // The ring before may already be half in the shade.
                 let lit = level[(ring + 2 * step).min(brightest)];
                 held = Some(lit);
-                for half in ring..(ring + 2 * step).min(brightest) {
-                    level[half] = level[half].max(lit);
+                for half in &mut level[ring..(ring + 2 * step).min(brightest)] {
+                    *half = half.max(lit);
                 }
             }
             Some(lit) if level[ring] >= 0.6 * lit => {}

@@ -76,7 +76,7 @@ impl Model {
     /// Parameter by its number: row and column coefficients by turns, then the ellipse.
     pub(super) fn parameter(&mut self, at: usize) -> &mut f64 {
         match at {
-            0..12 if at % 2 == 0 => &mut self.row[at / 2],
+            0..12 if at.is_multiple_of(2) => &mut self.row[at / 2],
             0..12 => &mut self.col[at / 2],
             _ => &mut self.ellipse[at - 12],
         }
