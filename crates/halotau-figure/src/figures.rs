@@ -1,7 +1,7 @@
 //! The figures, one function each. Captions are in [`crate::caption`].
 
-mod conditions;
 mod calibration;
+mod conditions;
 mod curves;
 mod maps;
 mod pattern;
@@ -9,8 +9,8 @@ mod quality;
 mod scatter;
 mod temperature;
 
-pub use conditions::conditions;
 pub use calibration::{CalibrationView, of_calibration, uncalibrated};
+pub use conditions::conditions;
 pub use curves::{ExamplePatterns, example_curves, two_time};
 pub use maps::{fluctuation_maps, tau_maps};
 pub use pattern::mean_pattern;

@@ -14,7 +14,7 @@ use crate::font::Text;
 use crate::map::{self, MapStyle};
 use crate::scale::{Axis, Scale, nice_length, short_number};
 use crate::svg::{Paint, Path, Rect, Svg, TextStyle};
-use crate::theme::{FAST, INK, MUTED, SLOW, SMALL, TICK_TEXT, TWO_COLUMNS};
+use crate::theme::{FAST, INK, LABEL_TEXT, MUTED, SLOW, SMALL, TICK_TEXT, TWO_COLUMNS};
 
 /// The ring of the halo as it was fitted.
 const HALO_ON_IMAGE: Rgb = Rgb::hex(0xff_ff_ff);
@@ -272,11 +272,17 @@ fn descan(view: &CalibrationView<'_>) -> Result<Svg> {
     let plot = Plot::new(
         frame,
         Axis::linear(-0.5, n_cols as f64 - 0.5),
-        Axis::linear(n_rows as f64 - 0.5, -0.5),
+        Axis::linear(-0.5, n_rows as f64 - 0.5),
     );
     let scan_plot = ScanPlot::new(view, &plot);
     svg.clipped(frame, |svg| scan_plot.draw(svg));
-    plot.axes(&mut svg, &Text::new("Scan column"), &Text::new("Scan row"));
+    plot.x_axis(&mut svg, &Text::new("Scan column"));
+    map::frame(&mut svg, frame);
+    let label = Text::new(&format!(
+        "Scan rows, 0 above to {}",
+        n_rows.saturating_sub(1)
+    ));
+    svg.text(frame.x - 8.0, frame.center().1, &label, LABEL_TEXT.upward());
     scan_plot.legend(&mut svg);
     periods(&mut svg, view);
     svg.describe(
@@ -308,7 +314,7 @@ impl<'a> ScanPlot<'a> {
             })
             .fold(0.05, f64::max);
         let length_px = nice_length(longest);
-        let cell = plot.frame.width.min(plot.frame.height) / 4.0;
+        let cell = plot.frame.width.min(plot.frame.height) / 6.0;
         Self {
             view,
             plot: *plot,
@@ -326,7 +332,9 @@ impl<'a> ScanPlot<'a> {
         let (mut used, mut arrows) = (Path::default(), Path::default());
         let (mut tips, mut strays) = (Path::default(), Path::default());
         for block in &measured.blocks {
-            let (x, y) = (self.plot.px(block.col), self.plot.py(block.row));
+            // Rows count downward, as in every map.
+            let row = self.view.scan.0 as f64 - 1.0 - block.row;
+            let (x, y) = (self.plot.px(block.col), self.plot.py(row));
             let (down, across) = self
                 .view
                 .calibration

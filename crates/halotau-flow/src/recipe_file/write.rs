@@ -191,10 +191,8 @@ mod tests {
     use halotau::correlate::TwoTimeKept;
     use halotau::drift::DriftMethod;
     use halotau::recipe::{
-        BinnedRows, Corrections, DataBlock, FrameLayout, MaskShape, Orientation, Profile,
-        RawLayout, Region, VacuumSearch,
         BinnedRows, CalibrationSettings, Corrections, DataBlock, FrameLayout, MaskShape,
-        Orientation, Profile, RawLayout, Region,
+        Orientation, Profile, RawLayout, Region, VacuumSearch,
     };
     use halotau::relax::Stretch;
     use halotau::series::{Position, SampleType};

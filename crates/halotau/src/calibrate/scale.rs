@@ -93,7 +93,7 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
         let away = halo_per_nm / expected - 1.0;
         if away.abs() > HALO_TOLERANCE {
             warnings.push(Warning::new(
-                "W075",
+                "W085",
                 format!(
                     "The halo lies at {halo_per_nm:.3} 1/nm, {:+.1} % from the {expected} 1/nm of sample.first_peak_per_nm; check \
                      pattern.q_step_per_nm (here {:.5}), or take the scale from the halo with calibration.ring_per_nm = {expected}.",
@@ -103,7 +103,7 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
         }
     } else if !(USUAL_HALO_PER_NM.0..USUAL_HALO_PER_NM.1).contains(&halo_per_nm) {
         warnings.push(Warning::new(
-            "W075",
+            "W085",
             format!(
                 "The halo lies at {halo_per_nm:.3} 1/nm; first halos of glasses lie at {} to {} 1/nm (1/d, without 2 pi). Check \
                  pattern.q_step_per_nm.",
@@ -113,7 +113,7 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
     }
     if !known.dynamics.contains(halo_per_nm) && !known.structure.contains(halo_per_nm) {
         warnings.push(Warning::new(
-            "W076",
+            "W086",
             format!(
                 "Neither the ring of the dynamics ({}-{} 1/nm) nor the band of the structure ({}-{} 1/nm) holds the halo at \
                  {halo_per_nm:.2} 1/nm.",
@@ -131,7 +131,7 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
             && (stated_nm / allowed_nm - 1.0).abs() > PROBE_TOLERANCE
         {
             warnings.push(Warning::new(
-                "W077",
+                "W087",
                 format!(
                     "{mrad} mrad at {voltage_kv} kV is {radius_per_nm:.3} 1/nm and gives a probe of {allowed_nm:.2} nm, but \
                      microscope.probe_fwhm_nm is {stated_nm} nm."
@@ -147,7 +147,7 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
         let share = seen(range);
         if share < MIN_SEEN {
             warnings.push(Warning::new(
-                "W078",
+                "W088",
                 format!(
                     "Of {name}.q_range_per_nm = [{}, {}] only {:.0} % can be used: the rest is masked or beyond the edge of the \
                      detector.",
@@ -194,20 +194,20 @@ mod tests {
             q_step_per_nm: 0.062,
             ..known()
         };
-        assert_eq!(codes(&scale), ["W075"]);
+        assert_eq!(codes(&scale), ["W085"]);
         // 1/Å taken for 1/nm: outside of every glass and of both rings.
         let unit = Known {
             q_step_per_nm: 0.0058,
             first_peak_per_nm: None,
             ..known()
         };
-        assert_eq!(codes(&unit), ["W075", "W076"]);
+        assert_eq!(codes(&unit), ["W085", "W086"]);
         // The paper's 0.95 1/nm would be 2.4 mrad and a probe of 0.53 nm.
         let aperture = Known {
             convergence_mrad: Some(2.4),
             ..known()
         };
-        assert_eq!(codes(&aperture), ["W077"]);
+        assert_eq!(codes(&aperture), ["W087"]);
         let masked = check(&known(), &|range| {
             if range.max_per_nm > 5.0 { 0.2 } else { 1.0 }
         });

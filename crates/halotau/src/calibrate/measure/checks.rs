@@ -180,7 +180,7 @@ impl Work<'_> {
                 .any(|(distance, sd)| sd > CONTRADICTION && distance > 0.2 * self.grid.scale())
             {
                 warnings.push(Warning::new(
-                    "W071",
+                    "W081",
                     format!(
                         "The center from the halo ({:.2}, {:.2}) and from symmetry ({:.2}, {:.2}) differ by more than their errors; \
                          look at the picture of the mean pattern: is something lit from one side, or part of the stop not masked?",
@@ -196,7 +196,7 @@ impl Work<'_> {
             .count();
         if 5 * strays > measured.blocks.len() {
             warnings.push(Warning::new(
-                "W072",
+                "W082",
                 format!(
                     "{strays} of {} parts of the scan have a center that does not fit the others; look at the picture of the \
                      descan: is there an edge, a crystal or a second phase?",
@@ -216,7 +216,7 @@ impl Work<'_> {
                 .map(|period| libm::hypot(period.row.value, period.col.value))
                 .fold(0.0, f64::max);
             warnings.push(Warning::new(
-                "W073",
+                "W083",
                 format!(
                     "The center moves by up to {most:.2} native pixels during the record; one center is used for all times."
                 ),
