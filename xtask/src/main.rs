@@ -111,20 +111,32 @@ const BENCH_CLIPPY: Step = Step {
 };
 const BENCH: Step = Step {
     name: "benchmark",
-    run: |workspace| {
-        workspace.cargo(&[
-            "run",
-            "--release",
-            "--locked",
-            "--manifest-path",
-            "bench/Cargo.toml",
-        ])
-    },
+    run: |workspace| bench(workspace, "halotau-bench"),
+};
+const BENCH_READING: Step = Step {
+    name: "benchmark of reading",
+    run: |workspace| bench(workspace, "reading"),
+};
+const BENCH_FILES: Step = Step {
+    name: "files of the benchmark",
+    run: python::bench_files,
 };
 const BENCH_PYTHON: Step = Step {
     name: "benchmark in Python",
     run: python::bench,
 };
+
+fn bench(workspace: &Workspace, binary: &str) -> Result<Done, Failure> {
+    workspace.cargo(&[
+        "run",
+        "--release",
+        "--locked",
+        "--manifest-path",
+        "bench/Cargo.toml",
+        "--bin",
+        binary,
+    ])
+}
 
 fn steps(task: &str) -> Option<&'static [Step]> {
     Some(match task {
@@ -141,7 +153,7 @@ fn steps(task: &str) -> Option<&'static [Step]> {
             DEMO,
         ],
         "check" => &[FORMAT, FILES, LICENSES, NOTATION, CLIPPY, UNIT_TESTS],
-        "bench" => &[BENCH, BENCH_PYTHON],
+        "bench" => &[BENCH, BENCH_PYTHON, BENCH_FILES, BENCH_READING],
         "docs" => &[DOCS],
         _ => return None,
     })

@@ -51,6 +51,22 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Done, Failure> {
     )
 }
 
+/// Writes one scan in every format whose reading is timed.
+const BENCH_FILES: &str = "bench/make_files.py";
+
+/// Writes the files of the benchmark of reading.
+pub(crate) fn bench_files(workspace: &Workspace) -> Result<Done, Failure> {
+    match environment(workspace)? {
+        Some(python) => workspace.run(
+            workspace
+                .command(&python)
+                .arg(BENCH_FILES)
+                .arg(workspace.path("bench/target/files")),
+        ),
+        None => missing(),
+    }
+}
+
 /// Runs the benchmark's Python twin.
 pub(crate) fn bench(workspace: &Workspace) -> Result<Done, Failure> {
     match environment(workspace)? {
