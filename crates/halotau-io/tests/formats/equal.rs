@@ -110,8 +110,7 @@ fn reduce(request: &OpenRequest) -> (Reduction, Vec<f64>) {
     header.period_s = Some(Stated::new(5.0, "test"));
     let valid = Array2::from_elem((SHAPE.pattern_rows, SHAPE.pattern_cols), true);
     let calibration = Calibration::centered((11.5, 11.5), 0.5, valid);
-    let mut settings =
-        ReduceSettings::of(&header, calibration, QRange::new(2.0, 5.0)).unwrap();
+    let mut settings = ReduceSettings::of(&header, calibration, QRange::new(2.0, 5.0)).unwrap();
     settings.time = TimeAxis::of(&header, TimeBasis::Period).unwrap().0;
     // Numbers that are not known are NaN, which equals nothing.
     (settings.temperature_k, settings.step_nm) = (633.0, 0.2);
@@ -135,7 +134,11 @@ fn every_container_gives_the_same_reduction() {
     write_mib(&path("a.mib"), &counts);
     let file = H5File::create(path("a.h5")).unwrap();
     let dims = [4, 3, 5, 24, 24];
-    let dataset = file.new_dataset::<u16>().shape(dims).create("data").unwrap();
+    let dataset = file
+        .new_dataset::<u16>()
+        .shape(dims)
+        .create("data")
+        .unwrap();
     dataset.write_raw(&counts).unwrap();
     drop((dataset, file));
     let frms6 = write_frms6(folder.path(), &counts);

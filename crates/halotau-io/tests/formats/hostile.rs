@@ -35,6 +35,11 @@ pub(crate) fn attack(files: &[SpecimenFile], main: &str, request: impl Fn(&Path)
         "the specimen itself: {:?}",
         open(&request).err()
     );
+    // Set once when a format is added, to store its specimens for the fuzz targets.
+    if let Some(corpus) = std::env::var_os("HALOTAU_CORPUS") {
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        crate::fuzz::store(files, &corpus, test.split("::").next().unwrap_or_default());
+    }
     for file in files {
         let path = folder.path().join(file.name);
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
