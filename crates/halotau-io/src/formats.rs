@@ -23,7 +23,7 @@ mod tvips;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::hdf5::dectris;
+use crate::hdf5::{counted, dectris};
 use crate::open::OpenRequest;
 use crate::positioned::PositionedFile;
 use crate::stream::FrameStream;
@@ -56,6 +56,7 @@ const FORMATS: &[Format] = &[
     tiff::FORMAT,
     empad::FORMAT,
     dectris::FORMAT,
+    counted::FORMAT,
     ndata::FORMAT,
 ];
 

@@ -10,6 +10,7 @@
 mod bitshuffle;
 mod chunk_index;
 mod conventions;
+pub(crate) mod counted;
 mod counter;
 mod dataset;
 pub(crate) mod dectris;

@@ -44,6 +44,7 @@ macro_rules! targets {
 
 targets! {
     blo: "scan.blo";
+    counted: "counted.h5";
     dm: "run.dm4", "run.raw", "run.raw_1";
     frms6: "scan.hdr", "scan_000.frms6", "scan_001.frms6", "scan_002.frms6";
     hdf5: "scan_master.h5", "scan_data_000001.h5", "scan.h5";

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod blo;
+mod counted;
 mod described_raw;
 mod dm;
 mod dm_writer;
