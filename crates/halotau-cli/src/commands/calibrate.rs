@@ -12,7 +12,7 @@ Examples:
   halotau calibrate recipe.toml
   halotau calibrate recipe.toml --write && halotau run recipe.toml";
 
-/// Measure what the microscope did: beam stop, bad pixels, center, descan, ellipse, scale
+/// Measure beam stop, bad pixels, center, descan and ellipse
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Calibrate {

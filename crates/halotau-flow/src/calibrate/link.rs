@@ -64,7 +64,7 @@ mod tests {
         let second = linked(text, 1, "calibration-2K.toml").unwrap_or_default();
         assert_eq!(
             second,
-            text.replace("path = \"b\"", "path = \"b\"").replace(
+            text.replace(
                 "[[data]]\npath = \"b\"",
                 "[[data]]\ncalibration = \"calibration-2K.toml\"\npath = \"b\""
             )
