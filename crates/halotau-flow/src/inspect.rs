@@ -120,6 +120,8 @@ impl Inspection {
         let mut warnings = header.warnings.clone();
         let time = TimeAxis::of(header, TimeBasis::Auto);
         let time = match time {
+            // One scan has no time axis.
+            _ if header.shape.n_times < 2 => None,
             Ok((axis, contradictions)) => {
                 warnings.extend(contradictions);
                 Some(TimeStatement {
@@ -198,6 +200,17 @@ impl Beam {
             electrons_per_pattern: charge
                 .map(|(current, dwell)| 1e-15 * current * dwell / ELEMENTARY_CHARGE),
         }
+    }
+}
+
+/// A number with six digits that count, and no zeros behind them.
+fn short(value: f64) -> String {
+    let exponent = value.abs().log10().floor();
+    let decimals = (5.0 - exponent).clamp(0.0, 15.0) as usize;
+    let text = format!("{value:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
     }
 }
 
@@ -284,7 +297,7 @@ impl fmt::Display for Inspection {
                 "scan",
                 format!(
                     "{} nm a step, {:.1} x {:.1} nm   ({})",
-                    step.value,
+                    short(step.value),
                     rows * step.value,
                     cols * step.value,
                     step.origin
@@ -294,7 +307,8 @@ impl fmt::Display for Inspection {
         if let (Some(step), Some(edge)) = (&self.q_step_per_nm, self.q_edge_per_nm) {
             let text = format!(
                 "{} 1/nm a pixel, {edge:.2} 1/nm at the edge   ({})",
-                step.value, step.origin
+                short(step.value),
+                step.origin
             );
             line("pattern", text)?;
         }
@@ -317,7 +331,8 @@ impl fmt::Display for Inspection {
             )?;
         }
         if let Some(dwell) = &self.dwell_ms {
-            line("dwell", format!("{} ms   ({})", dwell.value, dwell.origin))?;
+            let text = format!("{} ms   ({})", short(dwell.value), dwell.origin);
+            line("dwell", text)?;
         }
         if let (Some(voltage), Some(wavelength)) = (&self.beam.voltage_kv, self.beam.wavelength_nm)
         {
@@ -425,6 +440,20 @@ mod tests {
         let text = found.to_string();
         assert!(text.contains("0.638 1/nm, probe about 0.80 nm"), "{text}");
         assert!(text.contains("106 scans over 1048.0 s"), "{text}");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (0.114_429_680_199, "0.11443"),
+            (0.1617, "0.1617"),
+            (1.464_212_499, "1.46421"),
+            (100.0, "100"),
+            (1_234_567.0, "1234567"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(short(value), text);
+        }
     }
 
     #[test]
