@@ -1,8 +1,8 @@
 //! Under which conditions was this measured?
 //!
 //! What needs every frame is found here, from a reduction: the movement of the sample ([`drift`](crate::drift)), the beam
-//! ([`current`](crate::current), [`beam`](crate::beam)), scans and frames that are none, and where on the sample can be looked
-//! ([`region`](crate::region)). The order matters: blinks are left out before the drift is measured, and frames are compared with
+//! ([`current`], [`beam`](crate::beam)), scans and frames that are none, and where on the sample can be looked
+//! ([`region`]). The order matters: blinks are left out before the drift is measured, and frames are compared with
 //! others of the same point of the sample, so after it. The raw data are not read again.
 
 pub(crate) mod sample;

@@ -1,6 +1,6 @@
 //! Every position of a scan, one after another: from counts on the annulus to all results of a temperature.
 //!
-//! The counts pass by shard by shard, at most four times: once for the [conditions](crate::conditions), once for the mean pattern where
+//! The counts pass by shard by shard, at most four times: once for the [conditions], once for the mean pattern where
 //! curves are flattened, once for the baseline of distant positions, once for everything else. A position here is a point of the sample:
 //! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.

@@ -9,12 +9,12 @@
 //! has there. All pixels and positions contribute, both directions are measured, and no edge is needed; it works where
 //! neighbors share speckle and tau is not far below the time between scans. The peak is fitted with the correlation of two
 //! probes whose width is taken from the data. Pairs of scans from neighbors to the whole record are measured, as far as
-//! they are still alike, and the course that fits all of them is taken ([`super::network`]): neighbors alone would add up their errors,
+//! they are still alike, and the course that fits all of them is taken (`network`): neighbors alone would add up their errors,
 //! the first scan alone would be forgotten.
 //!
 //! Where tau grows along the scan, the pair of an early and a late position may forget more or less than the pair of opposite
 //! order, and the peak would lean that way. Positions are weighted such that the gradient of the memory vanishes on average
-//! ([`super::balance`]): whatever the lean of one place, it is taken back at another.
+//! (`balance`): whatever the lean of one place, it is taken back at another.
 //!
 //! Errors come from leaving out one group of directions on the detector at a time: different directions hold independent speckle.
 
