@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 
 use cpu_time::ProcessTime;
-use halotau::series::{FrameBlock, FrameRun};
+use halotau::series::{FrameBlock, FrameRun, Sample};
 use halotau::with_samples;
 use halotau_io::{OpenRequest, open};
 
@@ -66,7 +66,7 @@ fn read(request: &OpenRequest) -> Outcome<(f64, f64)> {
         source.read(&run, &mut block)?;
         seconds += start.elapsed().as_secs_f64();
         sum += with_samples!(&block.samples, samples => {
-            samples.iter().map(|&sample| f64::from(sample)).sum::<f64>()
+            samples.iter().map(|&sample| sample.to_f64()).sum::<f64>()
         });
     }
     let n_bytes = shape
