@@ -43,7 +43,7 @@ def reduction():
 
 
 def test_analysis_has_names_units_and_coordinates(analysis):
-    assert len(MAP_NAMES) == 20
+    assert len(MAP_NAMES) == 23
     for name in MAP_NAMES:
         assert analysis[name].dims == ("row", "col")
         assert analysis[name].dtype == np.float64
