@@ -103,6 +103,7 @@ pub(crate) fn survive(request: &OpenRequest, what: &str) {
             }
         }
     }
+    // Machines that run tests are loaded, and a pause of the scheduler is no hang.
     let took = start.elapsed();
-    assert!(took < 20 * MOST_TIME, "{what}: {took:?}");
+    assert!(took < 50 * MOST_TIME, "{what}: {took:?}");
 }
