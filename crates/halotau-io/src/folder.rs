@@ -4,7 +4,6 @@
 //! have the same shape and number type; one that differs is named. Files of a detector that hold less than a scan each are one
 //! recording whose frames are numbered through.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::arrangement::NOT_STATED;
 use crate::error::{Error, Result, ShapeMismatch};
+use crate::file_names::natural_order;
 use crate::formats::{Format, is_picture};
 use crate::open::{BoxedSource, Container, OpenRequest, container, open_container};
 use crate::sample_bytes::prepare;
@@ -520,59 +520,4 @@ fn check_same(
         found: say(found),
         expected: say(expected),
     })
-}
-
-/// Compares names so that numbers in them count as numbers.
-pub(crate) fn natural_order(a: &str, b: &str) -> Ordering {
-    let (mut a_rest, mut b_rest) = (a, b);
-    loop {
-        let (a_head, a_tail) = next_part(a_rest);
-        let (b_head, b_tail) = next_part(b_rest);
-        let order = match (is_number(a_head), is_number(b_head)) {
-            (true, true) => {
-                let (a_digits, b_digits) = (
-                    a_head.trim_start_matches('0'),
-                    b_head.trim_start_matches('0'),
-                );
-                a_digits
-                    .len()
-                    .cmp(&b_digits.len())
-                    .then_with(|| a_digits.cmp(b_digits))
-            }
-            _ => a_head.cmp(b_head),
-        };
-        // Names that are equal as numbers, 1 and 01, keep a fixed order.
-        if order != Ordering::Equal || a_head.is_empty() {
-            return order.then_with(|| a.cmp(b));
-        }
-        (a_rest, b_rest) = (a_tail, b_tail);
-    }
-}
-
-fn is_number(part: &str) -> bool {
-    part.starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// The longest start of a name that is all digits or has none, and the rest.
-fn next_part(name: &str) -> (&str, &str) {
-    let number = is_number(name);
-    let end = name
-        .find(|c: char| c.is_ascii_digit() != number)
-        .unwrap_or(name.len());
-    name.split_at(end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_comes_before_ten() {
-        let mut names = ["scan10", "scan2", "scan02", "scan1b", "scan1", "a", "scan"];
-        names.sort_by(|a, b| natural_order(a, b));
-        assert_eq!(
-            names,
-            ["a", "scan", "scan1", "scan1b", "scan02", "scan2", "scan10"]
-        );
-    }
 }

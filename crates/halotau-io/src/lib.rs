@@ -1,7 +1,7 @@
 //! How do frames come out of files, and results go into them?
 //!
-//! [`open()`] recognizes a container by its content and gives a [`FrameSource`](halotau::source::FrameSource):
-//! `.npy`, raw binary, Zarr, HDF5, or a folder or list of one-scan files. No size that a header states is
+//! [`open()`] recognizes a file by its content and gives a [`FrameSource`](halotau::source::FrameSource): the detectors' own
+//! formats ([`format_names`]), `.npy`, raw binary, Zarr, HDF5, or a folder or list of any of them. No size that a header states is
 //! believed before it was compared with the length of the file.
 //!
 //! [`reduction_folder`] keeps the one pass over the data, shard by shard, so that a killed run goes on where it was;
@@ -19,6 +19,7 @@ mod zarr_store;
 mod arrangement;
 mod candidates;
 mod chunked;
+mod file_names;
 mod folder;
 mod formats;
 mod hdf5;

@@ -10,6 +10,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::FORMAT;
 use crate::error::{Error, Result};
+use crate::file_names::files_beside;
 use crate::formats::{Probe, unix_ns};
 use crate::positioned::PositionedFile;
 
@@ -74,18 +75,8 @@ pub(super) fn is_sidecar(probe: &Probe<'_>) -> bool {
 /// The sidecar of a .raw file, among the XML files beside it.
 pub(super) fn of_raw(raw: &Path) -> Option<PathBuf> {
     let name = raw.file_name()?.to_str()?;
-    let is_xml = |path: &PathBuf| {
-        path.extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("xml"))
-    };
-    let folder = raw.parent().filter(|folder| *folder != Path::new(""));
-    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
-    let mut sidecars: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(raw.with_file_name(entry.ok()?.file_name())))
-        .filter(is_xml)
-        .take(MOST_SIDECARS)
-        .collect();
-    sidecars.sort();
+    let mut sidecars = files_beside(raw, |name| name.to_lowercase().ends_with(".xml"));
+    sidecars.truncate(MOST_SIDECARS);
     sidecars.into_iter().find(|path| {
         Sidecar::read(path).is_ok_and(|sidecar| sidecar.raw_name.as_deref() == Some(name))
     })

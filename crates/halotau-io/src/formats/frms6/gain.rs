@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::matlab::{Matrix, variable};
 use super::{Geometry, bad};
 use crate::error::Result;
+use crate::file_names::files_beside;
 use crate::positioned::PositionedFile;
 
 /// Bytes of a number in a table: fifteen digits, sign, point, exponent and what separates it.
@@ -65,32 +66,20 @@ pub(super) fn beside(base: &Path, geometry: &Geometry) -> Result<Option<GainMap>
 
 /// Files whose name holds "gain"; where the names of some begin like the acquisition's, only those.
 fn candidates(base: &Path) -> Vec<PathBuf> {
-    let folder = match base.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let mut files = files_beside(base, |name| {
+        let name = name.to_lowercase();
+        name.contains("gain") && (name.ends_with(".mat") || name.ends_with(".csv"))
+    });
+    let name_of = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let start = name_of(base);
+    let own = |path: &PathBuf| {
+        let both = name_of(path).zip(start.as_ref());
+        both.is_some_and(|(name, start)| name.starts_with(start))
     };
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| {
-            let name = name.to_lowercase();
-            name.contains("gain") && (name.ends_with(".mat") || name.ends_with(".csv"))
-        })
-        .collect();
-    names.sort();
-    let start = base
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    let own = |name: &String| start.as_ref().is_some_and(|start| name.starts_with(start));
-    if names.iter().any(own) {
-        names.retain(own);
+    if files.iter().any(own) {
+        files.retain(own);
     }
-    names
-        .into_iter()
-        .map(|name| base.with_file_name(name))
-        .collect()
+    files
 }
 
 /// A table with semicolons, exchanged in rows and columns.

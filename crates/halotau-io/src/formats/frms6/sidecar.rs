@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
+use crate::file_names::files_beside;
 use crate::positioned::PositionedFile;
 
 /// Section of the `.hdr` file, in small letters.
@@ -39,13 +40,7 @@ impl Acquisition {
             signal: Vec::new(),
             base,
         };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        for entry in entries {
-            let file = path.with_file_name(entry.file_name());
+        for file in files_beside(path, |name| name.to_lowercase().ends_with(".frms6")) {
             match numbered(&file) {
                 Some((base, 0)) if base == found.base => found.dark = Some(file),
                 Some((base, number)) if base == found.base => found.signal.push((number, file)),

@@ -10,6 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
+use crate::file_names::files_beside;
 use crate::positioned::PositionedFile;
 use crate::stream::{Certainty, ScanStatement};
 
@@ -99,23 +100,11 @@ pub(super) fn main_of(sidecar: &Path) -> Option<PathBuf> {
 
 /// The `.mib` files of a sidecar that are its name and a number.
 pub(super) fn set_of(sidecar: &Path) -> Vec<PathBuf> {
-    let folder = match sidecar.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(sidecar.with_file_name(entry.ok()?.file_name())))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|ending| ending.eq_ignore_ascii_case("mib"))
-                && set_path(path, "hdr").is_some_and(|set| set == sidecar.with_extension("hdr"))
-                && !with_ending(path, "hdr").exists()
-        })
-        .collect();
-    files.sort_by(|a, b| crate::folder::natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
+    let set = sidecar.with_extension("hdr");
+    let mut files = files_beside(sidecar, |name| name.to_lowercase().ends_with(".mib"));
+    files.retain(|path| {
+        set_path(path, "hdr").as_ref() == Some(&set) && !with_ending(path, "hdr").exists()
+    });
     files
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use halotau::series::{SeriesHeader, Stated};
 
 use crate::error::{Error, Result};
+use crate::file_names::files_beside;
 
 /// Real files have 40 KB.
 const MOST_BYTES: u64 = 4 << 20;
@@ -214,18 +215,9 @@ pub(super) fn movie_of(sidecar: &Path, prefix: &str) -> Option<PathBuf> {
     if usual.is_file() {
         return Some(usual);
     }
-    let folder = sidecar.parent()?;
     let begin = format!("{prefix}_movie");
-    let mut names: Vec<PathBuf> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| name.starts_with(&begin) && name.ends_with(".mrc"))
-        })
-        .collect();
-    names.sort();
-    names.into_iter().next()
+    let is_movie = |name: &str| name.starts_with(&begin) && name.ends_with(".mrc");
+    files_beside(sidecar, is_movie).into_iter().next()
 }
 
 #[cfg(test)]

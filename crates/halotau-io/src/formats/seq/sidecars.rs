@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use halotau::series::{SampleType, Samples};
 
 use crate::error::{Error, Result};
-use crate::folder::natural_order;
+use crate::file_names::files_beside;
 use crate::formats::mrc::MrcHeader;
 use crate::positioned::PositionedFile;
 use crate::sample_bytes::zeroed;
@@ -67,7 +67,7 @@ impl Acquisition {
         };
         let [tops, bottoms] = [Half::Top, Half::Bottom].map(|half| {
             let begin = format!("{shared}{}", half.word());
-            listed(path, |name| name.starts_with(&begin) && is_frames(name))
+            files_beside(path, |name| name.starts_with(&begin) && is_frames(name))
         });
         // Halves of the same number belong together: their names differ by the time at which each was saved.
         let same = |path: &PathBuf| path.file_name() == Some(name.unwrap_or_default().as_ref());
@@ -104,7 +104,7 @@ impl Acquisition {
     /// A reference of the recording; where it has none, the only one in its folder, which is often kept from an earlier recording.
     fn reference(&self, ending: &str) -> Option<PathBuf> {
         self.sidecar(ending).or_else(|| {
-            let all = listed(&self.main, |name| name.ends_with(&format!(".seq{ending}")));
+            let all = files_beside(&self.main, |name| name.ends_with(&format!(".seq{ending}")));
             <[PathBuf; 1]>::try_from(all).ok().map(|[only]| only)
         })
     }
@@ -155,23 +155,6 @@ fn is_frames(name: &str) -> bool {
     name.ends_with(".seq")
 }
 
-/// Files beside a path, in natural order of their names.
-fn listed(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| is_wanted(name))
-        .collect();
-    names.sort_by(|a, b| natural_order(a, b));
-    names.iter().map(|name| path.with_file_name(name)).collect()
-}
-
 /// The recording that a sidecar belongs to; of a reference without one, the first recording of its folder.
 pub(super) fn main_of_sidecar(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
@@ -186,10 +169,10 @@ pub(super) fn main_of_sidecar(path: &Path) -> Option<PathBuf> {
             rest.starts_with(".seq") || Half::of(rest).is_some_and(|(_, before)| before.is_empty())
         })
     };
-    let own = listed(path, |name| is_frames(name) && begins(name));
+    let own = files_beside(path, |name| is_frames(name) && begins(name));
     let any = || {
         if is_reference {
-            listed(path, is_frames)
+            files_beside(path, is_frames)
         } else {
             Vec::new()
         }
