@@ -4,7 +4,6 @@
 //! opens that as a [`FrameStream`]. To add one, see "Add a reader" in `CONTRIBUTING.md`.
 
 mod blo;
-mod clock;
 mod described_raw;
 mod dm;
 mod empad;
@@ -94,14 +93,6 @@ pub(crate) fn recognize(
 /// Whether files of a format are commonly pictures that lie beside the recording they were made of.
 pub(crate) fn is_picture(format: &Format) -> bool {
     format.name == tiff::FORMAT.name
-}
-
-/// Nanoseconds since 1970 of a number of seconds, `None` where 64 bits do not hold them.
-fn unix_ns(seconds: f64) -> Option<i64> {
-    // The year 2255; whole and fraction apart, because 53 bits do not hold the nanoseconds of today.
-    (0.0..9e9)
-        .contains(&seconds)
-        .then(|| seconds as i64 * 1_000_000_000 + (seconds.fract() * 1e9).round() as i64)
 }
 
 /// What a person calls the formats of detectors that are read, besides HDF5, Zarr, `.npy` and raw binary.

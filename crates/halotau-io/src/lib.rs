@@ -19,6 +19,7 @@ mod zarr_store;
 mod arrangement;
 mod candidates;
 mod chunked;
+mod clock;
 mod file_names;
 mod folder;
 mod formats;

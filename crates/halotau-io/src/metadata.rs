@@ -178,62 +178,6 @@ pub(crate) fn names_times(name: &str) -> bool {
     matches!(field(name), Some((Field::Times, _)))
 }
 
-/// A date and time with its zone, `2025-08-06T02:52:43.741+02:00`, as nanoseconds since 1970 in UTC.
-///
-/// `None` where the text is no such date, or its zone is not stated: a moment that may be off by hours would
-/// put files in a wrong order.
-pub(crate) fn unix_ns(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let (date, time) = text.split_once(['T', ' '])?;
-    let zone_at = time.find(['Z', 'z', '+', '-'])?;
-    let (time, zone) = time.split_at(zone_at);
-    let numbers = |text: &str, by: char| -> Option<Vec<i64>> {
-        text.split(by).map(|part| part.parse().ok()).collect()
-    };
-    let &[year, month, day] = numbers(date, '-')?.as_slice() else {
-        return None;
-    };
-    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let (hour, minute, second) = match *numbers(time, ':')?.as_slice() {
-        [hour, minute, second] => (hour, minute, second),
-        [hour, minute] => (hour, minute, 0),
-        _ => return None,
-    };
-    let digits: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
-    let ns: i64 = digits.parse().ok()?;
-    let offset_min = match zone.split_at_checked(1)? {
-        ("Z" | "z", _) => 0,
-        (sign, zone) => {
-            let digits: String = zone.chars().filter(char::is_ascii_digit).collect();
-            let hours: i64 = digits.get(..2)?.parse().ok()?;
-            let minutes: i64 = digits.get(2..4).unwrap_or("0").parse().ok()?;
-            let minutes = 60 * hours + minutes;
-            if sign == "-" { -minutes } else { minutes }
-        }
-    };
-    let plausible = (1900..=2500).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && (0..24).contains(&hour)
-        && (0..60).contains(&minute)
-        && (0..=60).contains(&second);
-    if !plausible {
-        return None;
-    }
-    // Days since 1970, counted in years that begin in March, so that the leap day is the last.
-    let years = if month <= 2 { year - 1 } else { year };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = 365 * years + years / 4 - years / 100 + years / 400 + day_of_year - 719_468;
-    let minutes = (days * 24 + hour) * 60 + minute - offset_min;
-    (minutes * 60 + second)
-        .checked_mul(1_000_000_000)?
-        .checked_add(ns)
-}
-
 fn slot(header: &mut SeriesHeader, field: Field) -> &mut Option<Stated> {
     match field {
         Field::Step => &mut header.step_nm,
@@ -336,33 +280,6 @@ mod tests {
         assert_eq!(header.period_s, None);
         assert_eq!(header.times_s, Some(vec![0.0, 1.0, 3.0]));
         assert_eq!(header.warnings.len(), 1);
-    }
-
-    #[test]
-    fn dates_count_from_1970() {
-        assert_eq!(unix_ns("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(
-            unix_ns("2000-03-01 00:00:00.5Z"),
-            Some(951_868_800_500_000_000)
-        );
-        assert_eq!(
-            unix_ns("2025-08-06T02:52:43.741+02:00"),
-            Some(1_754_441_563_741_000_000)
-        );
-        assert_eq!(
-            unix_ns("2024-02-29T23:00-0130"),
-            Some(1_709_253_000_000_000_000)
-        );
-        for other in [
-            "",
-            "2025-08-06",
-            "2025-08-06T02:52:43",
-            "2025-13-06T02:52:43Z",
-            "T-",
-            "x T+",
-        ] {
-            assert_eq!(unix_ns(other), None, "{other}");
-        }
     }
 
     #[test]

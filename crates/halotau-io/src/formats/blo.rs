@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use halotau::series::{FrameCount, SampleType, Samples, Stated};
 
-use super::{Format, Probe, unix_ns};
+use super::{Format, Probe};
+use crate::clock::unix_ns_of_seconds;
 use crate::error::{Error, Result};
 use crate::open::{OpenRequest, display_name};
 use crate::positioned::PositionedFile;
@@ -111,7 +112,7 @@ fn open(path: &Path, _request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
     // A serial date in the time of the place. The zone is not stated, so times between files are right and the hour may not be.
     let days = f64_at(56);
     if days >= UNIX_EPOCH_DAYS {
-        series.start_unix_ns = unix_ns((days - UNIX_EPOCH_DAYS) * 86_400.0);
+        series.start_unix_ns = unix_ns_of_seconds((days - UNIX_EPOCH_DAYS) * 86_400.0);
     }
     Ok(Box::new(BlockFile { header, frames }))
 }

@@ -10,7 +10,7 @@ use halotau::series::{SeriesHeader, Stated};
 use serde::Deserialize;
 
 use super::timepix3::EventSettings;
-use super::unix_ns;
+use crate::clock::unix_ns_of_seconds;
 use crate::error::{Error, Result};
 use crate::positioned::PositionedFile;
 
@@ -110,7 +110,10 @@ impl Sidecar {
         if times.iter().any(|time| !time.is_finite()) || !times.is_sorted_by(|a, b| a < b) {
             return Err("times_s is not a list of growing numbers".to_owned());
         }
-        if self.start_unix_s.is_some_and(|s| unix_ns(s).is_none()) {
+        if self
+            .start_unix_s
+            .is_some_and(|s| unix_ns_of_seconds(s).is_none())
+        {
             return Err("start_unix_s is no number of seconds since 1970".to_owned());
         }
         Ok(())
@@ -154,6 +157,6 @@ impl Sidecar {
             let times = self.times_s.iter().flatten();
             header.times_s = Some(times.map(|time| time - first).collect());
         }
-        header.start_unix_ns = self.start_unix_s.and_then(unix_ns);
+        header.start_unix_ns = self.start_unix_s.and_then(unix_ns_of_seconds);
     }
 }

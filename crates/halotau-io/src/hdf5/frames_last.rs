@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 use super::conventions::Axes;
 use super::dataset::{Dataset, Place};
 use super::value::StoredNumber;
+use crate::clock::unix_ns_of_seconds;
 use crate::error::{Error, Result};
 use crate::sample_bytes::{copy_at, zeroed};
 use crate::stream::{FrameStream, ScanStatement, StreamHeader};
@@ -106,7 +107,7 @@ fn describe(header: &mut StreamHeader, dataset: &Dataset) {
         series.dwell_ms = Some(Stated::new(exposure * 1e3, "ExposureTime of Metadata"));
     }
     let start = &record["Acquisition"]["AcquisitionStartDatetime"]["DateTime"];
-    series.start_unix_ns = number(start).map(|seconds| (seconds * 1e9) as i64);
+    series.start_unix_ns = number(start).and_then(unix_ns_of_seconds);
 }
 
 /// JSON of the first frame, in bytes along the first axis of a dataset.

@@ -3,7 +3,10 @@
 //! Newer files state the operating system's time, 100 ns since 1601 in UTC. Older ones state a date and a time as they were
 //! shown on the screen, without zone: read as UTC, so that differences between files hold.
 
+use jiff::civil::{Date, Time};
+
 use super::tags::Group;
+use crate::clock::unix_ns_of;
 
 /// 100 ns from 1601 to 1970: 134774 days.
 const UNIX_EPOCH: f64 = 134_774.0 * 86_400.0 * 1e7;
@@ -17,16 +20,14 @@ pub(super) fn start_unix_ns(tags: &Group) -> Option<i64> {
         // A float has 53 bits; what it resolves at this size is 1.6 µs.
         return ((ticks - UNIX_EPOCH) as i64).checked_mul(100);
     }
-    let days = days_since_1970(tags.text("DataBar.Acquisition Date")?)?;
-    let seconds = seconds_of_day(tags.text("DataBar.Acquisition Time")?)?;
-    days.checked_mul(86_400)?
-        .checked_add(seconds)?
-        .checked_mul(1_000_000_000)
+    let date = date(tags.text("DataBar.Acquisition Date")?)?;
+    let time = time(tags.text("DataBar.Acquisition Time")?)?;
+    unix_ns_of(date.to_datetime(time))
 }
 
 /// `5/17/2015` (month first unless that is none) or `2015-05-17`.
-fn days_since_1970(date: &str) -> Option<i64> {
-    let parts: Vec<i64> = date
+fn date(text: &str) -> Option<Date> {
+    let parts: Vec<i16> = text
         .split(['/', '-', '.'])
         .map(|part| part.trim().parse().ok())
         .collect::<Option<_>>()?;
@@ -40,40 +41,15 @@ fn days_since_1970(date: &str) -> Option<i64> {
     };
     // Two digits are of this century.
     let year = if year < 100 { year + 2000 } else { year };
-    let in_range =
-        (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    // Days of the civil calendar, counted in years that begin in March so that the leap day comes last.
-    in_range.then(|| {
-        let year = if month <= 2 { year - 1 } else { year };
-        let month = (month + 9) % 12;
-        let leap_days = year / 4 - year / 100 + year / 400;
-        365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
-    })
+    Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()
 }
 
 /// `5:00:16 PM` or `17:00:16`.
-fn seconds_of_day(time: &str) -> Option<i64> {
-    let time = time.trim();
-    let (clock, half) = match time.split_once(' ') {
-        Some((clock, half)) => (clock, Some(half.trim().to_uppercase())),
-        None => (time, None),
-    };
-    let parts: Vec<i64> = clock
-        .split(':')
-        .map(|part| part.parse().ok())
-        .collect::<Option<_>>()?;
-    let [hour, minute, second] = parts[..] else {
-        return None;
-    };
-    let hour = match half.as_deref() {
-        Some("PM") if hour < 12 => hour + 12,
-        Some("AM") if hour == 12 => 0,
-        Some("AM" | "PM") | None => hour,
-        Some(_) => return None,
-    };
-    let in_range =
-        (0..24).contains(&hour) && (0..60).contains(&minute) && (0..60).contains(&second);
-    in_range.then_some(hour * 3600 + minute * 60 + second)
+fn time(text: &str) -> Option<Time> {
+    let formats = ["%I:%M:%S %p", "%H:%M:%S"];
+    formats
+        .iter()
+        .find_map(|format| Time::strptime(format, text.trim()).ok())
 }
 
 #[cfg(test)]
@@ -82,19 +58,30 @@ mod tests {
 
     #[test]
     fn dates_of_all_kinds_are_understood() {
+        let expected = Date::constant(2015, 5, 17);
+        for text in ["5/17/2015", "17/5/2015", "2015-05-17", "17.05.15"] {
+            assert_eq!(date(text), Some(expected), "{text}");
+        }
+        assert_eq!(date("29/2/2024"), Some(Date::constant(2024, 2, 29)));
+        for text in [
+            "",
+            "5/17",
+            "a/b/c",
+            "0/0/2015",
+            "29/2/2023",
+            "5/17/99999999999999999999",
+        ] {
+            assert_eq!(date(text), None, "{text}");
+        }
+        let expected = Time::constant(17, 0, 16, 0);
+        for text in ["5:00:16 PM", "17:00:16", "05:00:16 pm"] {
+            assert_eq!(time(text), Some(expected), "{text}");
+        }
+        assert_eq!(time("12:00:01 AM"), Some(Time::constant(0, 0, 1, 0)));
+        assert_eq!(time("25:00:00"), None);
         // date -d "2015-05-17 17:00:16 UTC" +%s gives 1431882016.
-        let days = 1_431_882_016 / 86_400;
-        for date in ["5/17/2015", "17/5/2015", "2015-05-17", "17.05.15"] {
-            assert_eq!(days_since_1970(date), Some(days), "{date}");
-        }
-        assert_eq!(days_since_1970("1/1/1970"), Some(0));
-        assert_eq!(days_since_1970("29/2/2024"), Some(19_782));
-        for date in ["", "5/17", "a/b/c", "0/0/2015", "5/17/99999999999999999999"] {
-            assert_eq!(days_since_1970(date), None, "{date}");
-        }
-        assert_eq!(seconds_of_day("5:00:16 PM"), Some(61_216));
-        assert_eq!(seconds_of_day("12:00:01 AM"), Some(1));
-        assert_eq!(seconds_of_day("17:00:16"), Some(61_216));
-        assert_eq!(seconds_of_day("25:00:00"), None);
+        let both = date("5/17/2015").zip(time("5:00:16 PM"));
+        let ns = both.and_then(|(date, time)| unix_ns_of(date.to_datetime(time)));
+        assert_eq!(ns, Some(1_431_882_016_000_000_000));
     }
 }

@@ -9,9 +9,10 @@ use halotau::series::{SeriesHeader, Stated};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::FORMAT;
+use crate::clock::unix_ns_of_seconds;
 use crate::error::{Error, Result};
 use crate::file_names::files_beside;
-use crate::formats::{Probe, unix_ns};
+use crate::formats::Probe;
 use crate::positioned::PositionedFile;
 
 /// A real sidecar has 4 kB; longer XML is of something else.
@@ -207,7 +208,7 @@ impl Sidecar {
         header.voltage_kv = self
             .voltage_v
             .map(|volts| Stated::new(volts / 1e3, "source.get_voltage of the XML"));
-        header.start_unix_ns = self.start_s.and_then(unix_ns);
+        header.start_unix_ns = self.start_s.and_then(unix_ns_of_seconds);
     }
 
     /// The step of a scan of a size over the field of view.

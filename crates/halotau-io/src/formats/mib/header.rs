@@ -6,7 +6,7 @@
 //!
 //! The thresholds in the middle differ in number between versions of the program, so the tail is found by its token.
 
-use crate::formats::clock::{Moment, moment};
+use crate::clock::{Moment, moment};
 
 /// First bytes of each frame.
 pub(super) const MAGIC: &[u8] = b"MQ1,";

@@ -8,7 +8,8 @@ use super::super::dataset::{Dataset, value_at};
 use super::super::file::{Hdf5File, join};
 use super::super::value::{Value, attribute, attributes};
 use super::{Convention, nexus_axes};
-use crate::metadata::{Attribute, AttributeValue, names_times, time_factor, unix_ns};
+use crate::clock::unix_ns;
+use crate::metadata::{Attribute, AttributeValue, names_times, time_factor};
 
 /// What a file says besides its frames and axes.
 #[derive(Debug, Default)]
