@@ -6,7 +6,7 @@ use halotau::calibrate::measure::Measured;
 use halotau::ndarray::Array2;
 
 use super::Figure;
-use super::pattern::{FAST_ON_IMAGE, Page, SLOW_ON_IMAGE, cross, reciprocal_bar, ring};
+use super::pattern::{FAST_ON_IMAGE, Page, SLOW_ON_IMAGE, cross, q_label, reciprocal_bar, ring};
 use crate::axes::{LegendEntry, Marker, Plot, legend, panel_heading};
 use crate::color::{ColorMap, Rgb};
 use crate::error::{Error, Result};
@@ -502,17 +502,7 @@ fn profile(view: &CalibrationView<'_>) -> Result<Svg> {
         let seen = seen(view, largest);
         plot.line(svg, seen, Paint::line(INK, 1.1).round());
     });
-    plot.axes(
-        &mut svg,
-        &Text::new("Spatial frequency ")
-            .italic("q")
-            .plain(" = 1/")
-            .italic("d")
-            .plain(" (nm")
-            .superscript("−1")
-            .plain(")"),
-        &Text::new("Used share"),
-    );
+    plot.axes(&mut svg, &q_label(), &Text::new("Used share"));
     svg.describe("Radial profile of the mean pattern with the analyzed rings, and the used share of each ring.");
     Ok(svg)
 }

@@ -169,6 +169,17 @@ pub(super) fn ring(page: &Page, calibration: &Calibration, q_per_nm: f64) -> Pat
     path
 }
 
+/// The label of axes over the radius of a pattern.
+pub(super) fn q_label() -> Text {
+    Text::new("Spatial frequency ")
+        .italic("q")
+        .plain(" = 1/")
+        .italic("d")
+        .plain(" (nm")
+        .superscript("−1")
+        .plain(")")
+}
+
 pub(super) fn reciprocal_bar(svg: &mut Svg, frame: Rect, n_cols: usize, q_step_per_nm: f64) {
     let whole = q_step_per_nm * n_cols as f64;
     if !(whole.is_finite() && whole > 0.0) || frame.height < 40.0 {
@@ -251,17 +262,7 @@ fn draw_profile(svg: &mut Svg, reduction: &Reduction, recipe: &Recipe, frame: Re
             Paint::line(crate::theme::INK, 1.1).round(),
         );
     });
-    plot.axes(
-        svg,
-        &Text::new("Spatial frequency ")
-            .italic("q")
-            .plain(" = 1/")
-            .italic("d")
-            .plain(" (nm")
-            .superscript("−1")
-            .plain(")"),
-        &Text::new("Mean counts a pixel and frame"),
-    );
+    plot.axes(svg, &q_label(), &Text::new("Mean counts a pixel and frame"));
     let entry = |name: &str, range: halotau::axes::QRange, color: Rgb| {
         let text = Text::new(&format!(
             "{name} {}–{} nm",

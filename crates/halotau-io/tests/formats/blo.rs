@@ -4,7 +4,7 @@ use halotau::recipe::{FrameLayout, Orientation};
 use halotau_io::OpenRequest;
 
 use crate::hostile::{SpecimenFile, attack};
-use crate::reading::{read_all, shaped};
+use crate::reading::{codes, missing_runs, read_all, shaped};
 
 /// Sample `col` of row `row` of pattern `frame`.
 fn value(frame: usize, row: usize, col: usize) -> u8 {
@@ -66,20 +66,8 @@ fn lost_and_cut_frames_are_missing_and_read_as_zeros() {
     bytes.truncate(bytes.len() - 5);
     let (_folder, path) = written(&bytes);
     let (source, samples) = read_all(&OpenRequest::new(&path));
-    let missing: Vec<_> = source
-        .header()
-        .missing
-        .iter()
-        .map(|run| (run.first_time, run.first_frame, run.n_frames))
-        .collect();
-    assert_eq!(missing, [(0, 2, 1), (0, 5, 1)]);
-    let codes: Vec<_> = source
-        .header()
-        .warnings
-        .iter()
-        .map(|w| w.code.as_str())
-        .collect();
-    assert_eq!(codes, ["W108", "W103"]);
+    assert_eq!(missing_runs(&source), [(0, 2, 1), (0, 5, 1)]);
+    assert_eq!(codes(&source), ["W108", "W103"]);
     assert!(samples[32..48].iter().all(|&sample| sample == 0.0));
     assert_eq!(samples[48], 32.0);
 }

@@ -8,7 +8,7 @@ use halotau_io::{Error, OpenRequest, open};
 use rust_hdf5::{FilterPipeline, H5File};
 
 use crate::hostile::{SpecimenFile, attack};
-use crate::reading::{read_all, shaped};
+use crate::reading::{codes, missing_runs, read_all, shaped};
 use crate::samples::{check, folder};
 
 const ROWS: usize = 6;
@@ -114,11 +114,6 @@ fn write_recording(folder: &Path) {
 
 fn as_f64(samples: &[u32]) -> Vec<f64> {
     samples.iter().map(|&sample| f64::from(sample)).collect()
-}
-
-fn codes(source: &halotau_io::BoxedSource) -> Vec<&str> {
-    let warnings = &source.header().warnings;
-    warnings.iter().map(|w| w.code.as_str()).collect()
 }
 
 #[test]
@@ -244,13 +239,7 @@ fn blocks_that_were_never_written_at_the_end_are_missing() {
     }
     file.close().unwrap();
     let (source, samples) = read_all(&OpenRequest::new(&path));
-    let missing: Vec<_> = source
-        .header()
-        .missing
-        .iter()
-        .map(|run| (run.first_time, run.first_frame, run.n_frames))
-        .collect();
-    assert_eq!(missing, [(0, 5, 1), (1, 0, 6)]);
+    assert_eq!(missing_runs(&source), [(0, 5, 1), (1, 0, 6)]);
     assert_eq!(codes(&source), ["W103"]);
     assert_eq!(samples.iter().sum::<f64>(), 20.0);
 }

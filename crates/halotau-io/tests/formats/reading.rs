@@ -29,6 +29,21 @@ pub(crate) fn read_all(request: &OpenRequest) -> (BoxedSource, Vec<f64>) {
     (source, samples)
 }
 
+/// The codes of the warnings of a source, in their order.
+pub(crate) fn codes(source: &BoxedSource) -> Vec<&str> {
+    let warnings = &source.header().warnings;
+    warnings.iter().map(|w| w.code.as_str()).collect()
+}
+
+/// The runs of missing frames of a source: first time, first frame of its scan, number of frames.
+pub(crate) fn missing_runs(source: &BoxedSource) -> Vec<(usize, usize, usize)> {
+    let missing = &source.header().missing;
+    missing
+        .iter()
+        .map(|run| (run.first_time, run.first_frame, run.n_frames))
+        .collect()
+}
+
 fn numbers(samples: &Samples) -> Vec<f64> {
     fn each<T: Copy + Into<f64>>(samples: &[T]) -> Vec<f64> {
         samples.iter().map(|&sample| sample.into()).collect()
