@@ -10,8 +10,8 @@
 //! into pixels that are still darker than speckle explains: edge and penumbra. Holes that the mask encloses (a direct beam
 //! that shines through) belong to it.
 //!
-//! A stop covers whole rings near the center, whose lit level nobody sees. Inward from the brightest ring the level is
-//! followed as long as it falls as slowly as halos do; where it breaks down, the last lit level is held.
+//! A stop covers whole rings near the center, whose lit level nobody sees. Where the brightest pixels of the rings fall to a
+//! fraction that no flank of a halo reaches within that distance, the rings farther in are taken as bright as the last lit one.
 
 use ndarray::Array2;
 
@@ -21,12 +21,22 @@ use super::profile::{RadialProfile, polar_px};
 /// Quantile of a ring that counts as lit: a stop may cover up to half of it.
 const LIT_QUANTILE: f64 = 0.65;
 
-/// A ring is dark as a whole where its level is below this share of that a step farther out. The flank of a halo of
-/// 0.55 1/nm at 4.4 1/nm falls to 0.55 within such a step; a stop shades to a tenth and less.
-const BREAKDOWN: f64 = 0.42;
+/// Quantile of a ring that is still lit where a stop covers nearly all of it, because its edge and the ring are not concentric.
+const PARTLY_LIT_QUANTILE: f64 = 0.9;
 
-/// That step, as a share of the radius of the brightest ring.
-const STEP_SHARE: f64 = 0.1;
+/// Quantile of the part of a ring that the corners of the detector see: an arm may cover more than half of it.
+const CORNER_QUANTILE: f64 = 0.8;
+
+/// The brightest pixels of a ring that is shaded as a whole are below this share of those a step farther out. The flank of a
+/// halo of 0.42 1/nm at 4.3 1/nm over a valley of a sixth of its height falls to 0.27 within such a step; a stop shades to a
+/// tenth and less.
+const BREAKDOWN: f64 = 0.2;
+
+/// That step, as a share of the radius of the brightest ring: 3 pixels of 0.23 1/nm for a halo at 4.3 1/nm.
+const STEP_SHARE: f64 = 0.16;
+
+/// The edge of a stop ends where the level rises by less than this (in logarithms) within a third of the step.
+const EDGE_SLOPE: f64 = 0.2;
 
 /// Only what passes less than this is the core of a stop.
 const CORE_LEVEL: f64 = 0.35;
@@ -205,6 +215,9 @@ fn box_mean(pattern: &Array2<f64>) -> Array2<f64> {
 fn lit_level(smooth: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> Vec<f64> {
     let profile = RadialProfile::quantile(smooth, center, ellipse, LIT_QUANTILE);
     let mut level = profile.mean;
+    if level.is_empty() {
+        return vec![f64::NAN];
+    }
     // The brightest ring by its total; corners are not seen whole and do not count.
     let mut brightest = 0;
     for (ring, value) in level.iter().enumerate() {
@@ -216,33 +229,69 @@ fn lit_level(smooth: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> Vec
             brightest = ring;
         }
     }
+    let highest = RadialProfile::quantile(smooth, center, ellipse, PARTLY_LIT_QUANTILE).mean;
     let step = ((STEP_SHARE * brightest as f64).round() as usize).max(1);
-    let mut held: Option<f64> = None;
-    for ring in (0..brightest).rev() {
-        let outward = level[(ring + step).min(brightest)];
-        match held {
-            None if level[ring].is_nan() || level[ring] < BREAKDOWN * outward => {
-                // The ring before may already be half in the shade.
-                let lit = level[(ring + 2 * step).min(brightest)];
-                held = Some(lit);
-                for half in &mut level[ring..(ring + 2 * step).min(brightest)] {
-                    *half = half.max(lit);
-                }
-            }
-            Some(lit) if level[ring] >= 0.6 * lit => {}
-            Some(lit) => level[ring] = lit,
-            None => {}
+    // The first ring of the lit, and the level held for those inside.
+    let (first_lit, held) = match edge(&highest, brightest, step) {
+        Some(end) => {
+            let half_shaded = end..(end + step).min(brightest);
+            level[half_shaded.clone()].copy_from_slice(&highest[half_shaded]);
+            (end, highest[end])
+        }
+        None => {
+            let first = (0..=brightest).find(|&ring| level[ring].is_finite());
+            (first.unwrap_or(0), level[first.unwrap_or(0)])
+        }
+    };
+    level[..first_lit].fill(held);
+    corners(&mut level, smooth, center, ellipse);
+    level
+}
+
+/// The level of the rings of which only corners of the detector see a part, by their brighter pixels: behind the last halo the
+/// intensity falls so steeply that a level held from the last whole ring would call the corners shaded.
+fn corners(level: &mut [f64], smooth: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) {
+    let Some(last) = level.iter().rposition(|value| value.is_finite()) else {
+        return;
+    };
+    let mut rings: Vec<Vec<f64>> = vec![Vec::new(); level.len() - last];
+    for ((row, col), &value) in smooth.indexed_iter() {
+        let (radius, _) = polar_px(ellipse, row as f64 - center.0, col as f64 - center.1);
+        let ring = radius.round() as usize;
+        if ring > last && ring < level.len() && value.is_finite() {
+            rings[ring - last].push(value);
         }
     }
-    let last = level.iter().rposition(|value| value.is_finite());
-    if let Some(last) = last {
-        let outermost = level[last];
-        level[last..].fill(outermost);
+    for ring in last + 1..level.len() {
+        let values = &mut rings[ring - last];
+        values.sort_by(f64::total_cmp);
+        let at = (CORNER_QUANTILE * values.len().saturating_sub(1) as f64).round() as usize;
+        let inner = level[ring - 1];
+        level[ring] = values.get(at).map_or(inner, |value| value.min(inner));
     }
-    if level.is_empty() {
-        level.push(f64::NAN);
-    }
-    level
+}
+
+/// The first ring outside the edge of a stop that shades all rings within: outward from the steepest fall, where the level
+/// does not rise steeply any more.
+fn edge(highest: &[f64], brightest: usize, step: usize) -> Option<usize> {
+    let fall = |ring: usize| highest[ring] / highest[(ring + step).min(brightest)];
+    let steepest = (0..brightest)
+        .filter(|&ring| fall(ring) < BREAKDOWN)
+        .min_by(|&a, &b| fall(a).total_cmp(&fall(b)))?;
+    let third = step.div_ceil(3);
+    let rise = |ring: usize| {
+        let ring = ring.min(brightest);
+        let outer = (ring + third).min(brightest);
+        libm::log(highest[outer] / highest[ring].max(1e-12 * highest[outer]))
+    };
+    let inside = (steepest..(steepest + step).min(brightest))
+        .max_by(|&a, &b| rise(a).total_cmp(&rise(b)))?;
+    // A flank of the halo that begins beside the edge rises again where the edge has leveled off.
+    let leveled = |ring: usize| {
+        let rise_here = rise(ring);
+        rise_here < EDGE_SLOPE || (rise_here < 2.0 * EDGE_SLOPE && rise(ring + third) > rise_here)
+    };
+    (inside + 1..brightest).find(|&ring| leveled(ring))
 }
 
 /// A shade near the center begins within a third of the radius of the brightest ring.
@@ -381,5 +430,36 @@ mod tests {
         }
         let found = find(&mean, (33.0, 33.0), &Ellipse::default());
         assert!(found.shaded.iter().all(|shaded| !shaded));
+    }
+
+    /// Two halos with a valley of a fifth inside, and corners that are nearly dark: the flanks are as steep as glasses show them.
+    #[test]
+    fn flanks_of_halos_and_dark_corners_are_no_shade() {
+        let bell = |q: f64, at: f64, sd: f64| libm::exp(-((q - at) / sd).powi(2) / 2.0);
+        let lit = |row: usize, col: usize| {
+            let q = 0.23 * libm::hypot(row as f64 - 33.0, col as f64 - 33.0);
+            5.5 * libm::exp(-libm::pow(q / 3.0, 1.5))
+                + 15.5 * bell(q, 4.3, 0.42)
+                + 6.0 * bell(q, 7.2, 0.75)
+                + 0.25
+        };
+        let mean = Array2::from_shape_fn((66, 66), |(row, col)| lit(row, col));
+        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        assert_eq!(found.shaded.iter().filter(|shaded| **shaded).count(), 0);
+        // Behind a stop that is not concentric with them.
+        let stop = |row: usize, col: usize| {
+            libm::hypot(row as f64 - 31.5, col as f64 - 34.0) < 6.0
+                || (row > 31 && (34..37).contains(&col))
+        };
+        let mean = Array2::from_shape_fn((66, 66), |(row, col)| {
+            lit(row, col) * if stop(row, col) { 0.01 } else { 1.0 }
+        });
+        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        let wrong = found
+            .shaded
+            .indexed_iter()
+            .filter(|((row, col), shaded)| **shaded != stop(*row, *col))
+            .count();
+        assert!(wrong <= 4, "{wrong} pixels differ");
     }
 }
