@@ -40,6 +40,8 @@ pub struct ReportInput<'a> {
     pub figures: Vec<Figure>,
     /// The same data with the choices of both profiles; empty where only one was computed.
     pub comparison: Vec<ComparisonRow>,
+    /// What was measured of the microscope; `None` where nothing was.
+    pub microscope: Option<Table>,
     /// Warnings beside those of the analyses: of files, of the recipe.
     pub warnings: Vec<Warning>,
     /// Recovered numbers beside the truth, for simulated data.

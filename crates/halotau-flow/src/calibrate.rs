@@ -13,6 +13,7 @@ use halotau::ndarray::Array2;
 use halotau::recipe::{CalibrationSettings, DataBlock, Find, Recipe, Region};
 use halotau::series::Warning;
 use halotau::survey::{Survey, SurveyPlan, survey};
+use halotau_figure::Figure;
 use halotau_figure::figures::{self, CalibrationView};
 
 use crate::context::{Context, Unit};
@@ -24,8 +25,10 @@ use crate::results;
 
 mod link;
 mod record;
+mod table;
 
-pub use record::Record;
+pub use record::{Record, Values};
+pub(crate) use table::microscope;
 
 /// What was measured of one series, and what is used.
 #[derive(Debug, Clone)]
@@ -116,6 +119,16 @@ pub fn draw_pictures(
     folder: &Path,
     context: &Context<'_>,
 ) -> Result<()> {
+    draw::write(
+        &pictures(calibrated, recipe)?,
+        folder,
+        &recipe.output,
+        context,
+    )
+}
+
+/// The pictures of a calibration.
+pub(crate) fn pictures(calibrated: &Calibrated, recipe: &Recipe) -> Result<Vec<Figure>> {
     let view = CalibrationView {
         mean: &calibrated.mean,
         measured: &calibrated.measured,
@@ -124,8 +137,7 @@ pub fn draw_pictures(
         dynamics: recipe.dynamics.q_range_per_nm,
         structure: recipe.structure.q_range_per_nm,
     };
-    let figures = figures::of_calibration(&view)?;
-    draw::write(&figures, folder, &recipe.output, context)
+    Ok(figures::of_calibration(&view)?)
 }
 
 /// Measures what `settings` ask for and neither the recipe nor the block's calibration file states.

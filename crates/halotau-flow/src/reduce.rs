@@ -9,15 +9,18 @@ use halotau::recipe::{DataBlock, Recipe};
 use halotau::reduce::{CountType, ReducePlan, Reduction, Shard, ShardSums};
 use halotau::ring::RingSeries;
 use halotau::series::{SampleType, SeriesHeader, Warning};
+use halotau_figure::Figure;
 use halotau_io::reduction_folder::{ReductionReader, ReductionWriter, RingLayout};
 use serde_json::{Value, json};
 
-use crate::calibrate;
+use crate::calibrate::{self, Record};
 use crate::context::{Context, Unit};
+use crate::draw;
 use crate::error::{Error, Result};
 use crate::fingerprint;
 use crate::prepare::{Prepared, completed_recipe, prepare};
 use crate::recipe_file::Loaded;
+use crate::results;
 
 /// Name of the reduction inside a result folder.
 pub const REDUCTION: &str = "reduction.zarr";
@@ -36,6 +39,10 @@ pub struct Reduced {
     pub fingerprint: String,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+    /// What was measured of the microscope, where the recipe asked for it.
+    pub record: Option<Record>,
+    /// Pictures of that, where it was measured just now.
+    pub pictures: Vec<Figure>,
     rings: Rings,
 }
 
@@ -69,11 +76,16 @@ impl Reduced {
             || recipe.clone(),
             |header| completed_recipe(recipe, &header),
         );
+        let record = results::read_record(folder);
         Ok(Self {
             reduction,
             recipe,
             fingerprint: text("fingerprint"),
-            warnings: Vec::new(),
+            warnings: record
+                .as_ref()
+                .map_or_else(Vec::new, |record| record.warnings.clone()),
+            record,
+            pictures: Vec::new(),
             rings: Rings::Folder(Box::new(reader)),
         })
     }
@@ -166,8 +178,13 @@ pub fn reduce(
     context: &Context<'_>,
 ) -> Result<Reduced> {
     let prepared = prepare(loaded, block, pictures, context)?;
-    if let (Some(calibrated), Some(pictures)) = (&prepared.calibrated, pictures) {
-        calibrate::draw_pictures(calibrated, &loaded.recipe, pictures, context)?;
+    let (mut record, mut drawn) = (None, Vec::new());
+    if let Some(calibrated) = &prepared.calibrated {
+        record = Some(calibrated.record.clone());
+        drawn = calibrate::pictures(calibrated, &loaded.recipe)?;
+        if let Some(pictures) = pictures {
+            draw::write(&drawn, pictures, &loaded.recipe.output, context)?;
+        }
     }
     let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
     let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
@@ -175,7 +192,7 @@ pub fn reduce(
     recipe.data = vec![block.clone()];
     let stated = prepared.header.dwell_ms.as_ref();
     recipe.data[0].dwell_ms = block.dwell_ms.or(stated.map(|stated| stated.value));
-    match folder {
+    let reduced = match folder {
         Some(folder) => into_folder(
             prepared,
             memory,
@@ -185,7 +202,12 @@ pub fn reduce(
             context,
         ),
         None => into_memory(prepared, memory, recipe, fingerprint, context),
-    }
+    }?;
+    Ok(Reduced {
+        record,
+        pictures: drawn,
+        ..reduced
+    })
 }
 
 /// The files of a data block.
@@ -233,6 +255,8 @@ fn into_memory(
         recipe,
         fingerprint,
         warnings: prepared.warnings,
+        record: None,
+        pictures: Vec::new(),
         rings: Rings::Memory(rings),
     })
 }
@@ -288,6 +312,8 @@ fn into_folder(
             recipe,
             fingerprint,
             warnings: prepared.warnings,
+            record: None,
+            pictures: Vec::new(),
             rings: Rings::Folder(Box::new(reader)),
         });
     }
@@ -321,6 +347,8 @@ fn into_folder(
         recipe,
         fingerprint,
         warnings,
+        record: None,
+        pictures: Vec::new(),
         rings,
     })
 }

@@ -8,6 +8,7 @@ use halotau_figure::Figure;
 use halotau_figure::report::{self, ComparisonRow, ReportInput, Table};
 
 use crate::analyze::{Comparison, ProfileNumbers};
+use crate::calibrate::{Record, microscope};
 use crate::error::Result;
 use crate::recipe_file::to_toml;
 use crate::results;
@@ -19,6 +20,8 @@ pub struct ReportParts<'a> {
     pub study: &'a Study,
     /// The same data under both profiles.
     pub comparison: &'a [Comparison],
+    /// What was measured of the microscope, in the order of the study; none where nothing was measured.
+    pub records: &'a [Option<Record>],
     /// Figures in their order.
     pub figures: Vec<Figure>,
     /// Name and fingerprint of each input.
@@ -66,6 +69,7 @@ pub fn write(folder: &Path, parts: &ReportParts<'_>) -> Result<PathBuf> {
         study: parts.study,
         figures: parts.figures.clone(),
         comparison: comparison_rows(parts.comparison),
+        microscope: microscope(parts.records),
         warnings: Vec::new(),
         truth: parts.truth.clone(),
         methods: report::methods(parts.study, version),

@@ -3,12 +3,14 @@
 //! ```text
 //! NAME/     one temperature                    STUDY/     several
 //!   recipe.toml  calibration.toml                recipe.toml
+//!   microscope.toml
 //!   reduction.zarr/  analysis.zarr/              633K/ 643K/ …  as left
 //!   summary.json  maps.csv  series.csv           summary.json  series.csv
 //!   figures/  report.html                        figures/  report.html
 //! ```
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use halotau::analysis::{Analysis, MapSummary, Study};
@@ -29,6 +31,7 @@ use halotau_io::export::{self, Comments};
 use serde::{Deserialize, Serialize};
 
 use crate::analyze::Comparison;
+use crate::calibrate::{Record, Values};
 use crate::error::{Error, Result};
 use crate::recipe_file::to_toml;
 
@@ -42,6 +45,8 @@ pub const SUMMARY: &str = "summary.json";
 pub const FIGURES: &str = "figures";
 /// Name of the report.
 pub const REPORT: &str = "report.html";
+/// Name of what was measured of the microscope; the form of `halotau calibrate --write`.
+pub const MICROSCOPE: &str = "microscope.toml";
 
 /// The numbers of a study, as `summary.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,6 +88,8 @@ pub struct TemperatureSummary {
     pub relation: StructureDynamics,
     /// tau, contrast and stretch of the position-averaged curve.
     pub ensemble: EnsembleSummary,
+    /// What was measured of the microscope, where the recipe asked for it.
+    pub calibration: Option<Values>,
     /// Drift, beam and what was left out.
     pub conditions: ConditionsSummary,
     /// What a person should know.
@@ -158,15 +165,23 @@ impl From<&KwwFit> for EnsembleSummary {
 }
 
 impl Summary {
-    /// The numbers of a study.
-    pub fn of(study: &Study, comparison: &[Comparison]) -> Self {
+    /// The numbers of a study; `records` are those of its analyses in their order, none where nothing was measured.
+    pub fn of(study: &Study, comparison: &[Comparison], records: &[Option<Record>]) -> Self {
         Self {
             halotau: env!("CARGO_PKG_VERSION"),
             title: study
                 .analyses
                 .first()
                 .map_or_else(String::new, |analysis| analysis.recipe.title.clone()),
-            temperatures: study.analyses.iter().map(TemperatureSummary::of).collect(),
+            temperatures: study
+                .analyses
+                .iter()
+                .enumerate()
+                .map(|(at, analysis)| {
+                    let record = records.get(at).and_then(Option::as_ref);
+                    TemperatureSummary::of(analysis, record)
+                })
+                .collect(),
             arrhenius: study.arrhenius.clone(),
             headline: study.headline,
             zero_dose: study.zero_dose.clone(),
@@ -176,7 +191,7 @@ impl Summary {
 }
 
 impl TemperatureSummary {
-    fn of(analysis: &Analysis) -> Self {
+    fn of(analysis: &Analysis, record: Option<&Record>) -> Self {
         Self {
             name: analysis.name.clone(),
             temperature_k: analysis.temperature_k,
@@ -187,6 +202,7 @@ impl TemperatureSummary {
             summary: analysis.summary.clone(),
             relation: analysis.relation,
             ensemble: (&analysis.ensemble_fit).into(),
+            calibration: record.map(|record| record.calibration.clone()),
             conditions: (&analysis.conditions).into(),
             warnings: analysis.warnings.clone(),
         }
@@ -213,8 +229,13 @@ pub fn read_comparison(folder: &Path) -> Vec<Comparison> {
 /// # Errors
 ///
 /// [`Error::Create`] and [`Error::Write`].
-pub fn write_summary(folder: &Path, study: &Study, comparison: &[Comparison]) -> Result<()> {
-    let summary = serde_json::to_string_pretty(&Summary::of(study, comparison))
+pub fn write_summary(
+    folder: &Path,
+    study: &Study,
+    comparison: &[Comparison],
+    records: &[Option<Record>],
+) -> Result<()> {
+    let summary = serde_json::to_string_pretty(&Summary::of(study, comparison, records))
         .expect("numbers and texts become JSON");
     write_file(&folder.join(SUMMARY), (summary + "\n").as_bytes())?;
     export::write_series_csv(&folder.join("series.csv"), study, Comments::With)?;
@@ -241,6 +262,27 @@ pub fn write_temperature(
     write_analysis(&folder.join(ANALYSIS), analysis, &recipe)?;
     export::write_maps_csv(&folder.join("maps.csv"), analysis, Comments::With)?;
     Ok(())
+}
+
+/// Writes what was measured of the microscope, or takes away what an earlier run measured where nothing was.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub fn write_record(folder: &Path, record: Option<&Record>) -> Result<()> {
+    let path = folder.join(MICROSCOPE);
+    match record {
+        Some(record) => write_file(&path, record.to_toml().as_bytes()),
+        None => match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::write(&path, source)),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// What was measured of the microscope, as [`write_record`] left it in a result folder.
+pub fn read_record(folder: &Path) -> Option<Record> {
+    Record::read(&folder.join(MICROSCOPE)).ok()
 }
 
 /// Writes the recipe of a study.

@@ -11,6 +11,7 @@ use halotau_figure::report::Table;
 use serde::Serialize;
 
 use crate::analyze::{Comparison, analyze, compare, measure};
+use crate::calibrate::Record;
 use crate::context::Context;
 use crate::draw::{self, Drawable};
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub struct RunOutcome {
     pub study: Study,
     /// The same data under both profiles.
     pub comparison: Vec<Comparison>,
+    /// What was measured of the microscope at each temperature, where the recipe asked for it.
+    pub records: Vec<Option<Record>>,
     /// Where the results are.
     pub folder: PathBuf,
     /// The report.
@@ -152,6 +155,7 @@ pub fn reduce_all(loaded: &Loaded, context: &Context<'_>) -> Result<Vec<PathBuf>
         )
         .map_err(|error| loaded.locate(error))?;
         results::write_recipe(&folder, &reduced.recipe)?;
+        results::write_record(&folder, reduced.record.as_ref())?;
         reduced
             .warnings
             .iter()
@@ -226,6 +230,7 @@ pub fn run_with_truth(
 struct Finished {
     analysis: Analysis,
     comparison: Comparison,
+    record: Option<Record>,
     figures: Vec<Figure>,
     fingerprint: (String, String),
 }
@@ -247,12 +252,15 @@ impl Parts {
             .for_each(|warning| context.warn(warning));
         results::write_temperature(folder, &analysis, Some(&reduced.reduction.calibration))?;
         let comparison = compare(reduced, &analysis, &measured, context)?;
-        let own = Drawable::of(reduced, &analysis)?.figures(&analysis)?;
+        results::write_record(folder, reduced.record.as_ref())?;
+        let mut own = Drawable::of(reduced, &analysis)?.figures(&analysis)?;
+        own.extend(reduced.pictures.iter().cloned());
         let fingerprint = (analysis.name.clone(), reduced.fingerprint.clone());
         let mut single = study(vec![analysis]);
         let parts = ReportParts {
             study: &single,
             comparison: std::slice::from_ref(&comparison),
+            records: std::slice::from_ref(&reduced.record),
             figures: figures::of_study(&single)?
                 .into_iter()
                 .chain(own.iter().cloned())
@@ -267,6 +275,7 @@ impl Parts {
             Finished {
                 analysis,
                 comparison,
+                record: reduced.record.clone(),
                 figures,
                 fingerprint,
             }
@@ -289,11 +298,13 @@ impl Parts {
         let several = self.finished.len() > 1;
         let mut analyses = Vec::new();
         let mut comparison = Vec::new();
+        let mut records = Vec::new();
         let mut own_figures = Vec::new();
         let mut fingerprints = Vec::new();
         for finished in self.finished {
             analyses.push(finished.analysis);
             comparison.push(finished.comparison);
+            records.push(finished.record);
             own_figures.extend(finished.figures);
             fingerprints.push(finished.fingerprint);
         }
@@ -304,6 +315,7 @@ impl Parts {
             let parts = ReportParts {
                 study: &study,
                 comparison: &comparison,
+                records: &records,
                 figures: shared.iter().cloned().chain(own_figures).collect(),
                 fingerprints: &fingerprints,
                 recipe: &loaded.recipe,
@@ -315,6 +327,7 @@ impl Parts {
         Ok(RunOutcome {
             study,
             comparison,
+            records,
             report: folder.join(results::REPORT),
             folder: folder.to_owned(),
         })
@@ -328,7 +341,7 @@ fn write_study(
     figures: Vec<Figure>,
     context: &Context<'_>,
 ) -> Result<()> {
-    results::write_summary(folder, parts.study, parts.comparison)?;
+    results::write_summary(folder, parts.study, parts.comparison, parts.records)?;
     let output = &parts.recipe.output;
     draw::write(&figures, &folder.join(results::FIGURES), output, context)?;
     report::write(folder, parts)?;

@@ -8,6 +8,7 @@ use halotau_figure::Figure;
 use halotau_io::analysis_folder::read_analysis;
 
 use crate::analyze::Comparison;
+use crate::calibrate::Record;
 use crate::context::Context;
 use crate::draw::{self, Drawable};
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub struct Results {
     pub folders: Vec<PathBuf>,
     /// The same data under both profiles, where it was computed.
     pub comparison: Vec<Comparison>,
+    /// What was measured of the microscope at each, where that was asked for.
+    pub records: Vec<Option<Record>>,
 }
 
 impl Results {
@@ -54,9 +57,13 @@ pub fn read(folders: &[PathBuf]) -> Result<Results> {
     }
     found.sort_by(|a, b| a.1.temperature_k.total_cmp(&b.1.temperature_k));
     comparison.sort_by(|a, b| a.temperature_k.total_cmp(&b.temperature_k));
-    let (folders, analyses) = found.into_iter().unzip();
+    let (folders, analyses): (Vec<PathBuf>, Vec<Analysis>) = found.into_iter().unzip();
     Ok(Results {
         study: study(analyses),
+        records: folders
+            .iter()
+            .map(|folder| results::read_record(folder))
+            .collect(),
         folders,
         comparison,
     })
@@ -76,7 +83,7 @@ pub fn series(folders: &[PathBuf], out: &Path, context: &Context<'_>) -> Result<
         ));
     }
     results::create_folder(out)?;
-    results::write_summary(out, &results.study, &results.comparison)?;
+    results::write_summary(out, &results.study, &results.comparison, &results.records)?;
     figures(&results, out, &results.output(), context)?;
     write_report(&results, out)?;
     Ok(results)
@@ -145,6 +152,7 @@ pub fn write_report(results: &Results, out: &Path) -> Result<PathBuf> {
     let parts = ReportParts {
         study,
         comparison: &results.comparison,
+        records: &results.records,
         figures,
         fingerprints: &fingerprints,
         recipe: &recipe,

@@ -47,7 +47,7 @@ impl Demo {
         );
         let value = json!({
             "recovered": outcome.recovered,
-            "summary": Summary::of(&run.study, &run.comparison),
+            "summary": Summary::of(&run.study, &run.comparison, &run.records),
             "report": run.report,
         });
         session.print(&text, &value)

@@ -42,7 +42,10 @@ pub(crate) fn print_outcome(session: &Session, outcome: &RunOutcome) -> Result<(
         study_text(&outcome.study),
         outcome.report.display()
     );
-    session.print(&text, &Summary::of(&outcome.study, &outcome.comparison))
+    session.print(
+        &text,
+        &Summary::of(&outcome.study, &outcome.comparison, &outcome.records),
+    )
 }
 
 /// What a run would do, for people.

@@ -37,6 +37,9 @@ impl Series {
         if !session.dry_run {
             text.push_str(&format!("wrote {}\n", self.output.display()));
         }
-        session.print(&text, &Summary::of(&results.study, &results.comparison))
+        session.print(
+            &text,
+            &Summary::of(&results.study, &results.comparison, &results.records),
+        )
     }
 }

@@ -132,6 +132,9 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
     if !study.zero_dose.is_empty() {
         page.table(&without_beam(input, &interval));
     }
+    if let Some(microscope) = &input.microscope {
+        page.table(microscope);
+    }
     page.table(&beam_and_drift(input));
     if let Some(truth) = &input.truth {
         page.heading("truth", "Recovered numbers beside the truth");

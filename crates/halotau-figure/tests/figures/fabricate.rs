@@ -451,6 +451,7 @@ pub(crate) fn report_input(study: &Study) -> ReportInput<'_> {
         "97.0".to_owned(),
     ]);
     ReportInput {
+        microscope: None,
         title: "Zr50Cu40Al10, 633-673 K".to_owned(),
         study,
         figures,

@@ -25,6 +25,7 @@ use crate::survey::Survey;
 
 mod checks;
 mod grid;
+mod words;
 
 use grid::{Grid, scaled, widened};
 
@@ -421,6 +422,7 @@ impl Work<'_> {
         };
         measured.symmetry_center = self.symmetry(&measured);
         measured.warnings = self.warnings(&measured);
+        measured.warnings.extend(self.named(&measured));
         measured
     }
 
