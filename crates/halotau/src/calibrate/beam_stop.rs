@@ -10,6 +10,13 @@
 //! into pixels that are still darker than speckle explains: edge and penumbra. Holes that the mask encloses (a direct beam
 //! that shines through) belong to it.
 //!
+//! ```text
+//! T < 1 − z · max(scatter, √(noise / f))        noise: variance of M over M, of the count of electrons
+//! ```
+//!
+//! Nor may few electrons: where a pixel expects three, none at all is no shade. Each limit is therefore lowered by the noise
+//! that the lit level would have there, and pixels that count too little are judged by the mean over their neighbors.
+//!
 //! A stop covers whole rings near the center, whose lit level nobody sees. Where the brightest pixels of the rings fall to a
 //! fraction that no flank of a halo reaches within that distance, the rings farther in are taken as bright as the last lit one.
 
@@ -35,14 +42,26 @@ const BREAKDOWN: f64 = 0.2;
 /// That step, as a share of the radius of the brightest ring: 3 pixels of 0.23 1/nm for a halo at 4.3 1/nm.
 const STEP_SHARE: f64 = 0.16;
 
+/// The direct beam ends where the level falls by this factor within two rings and nothing beyond is as bright.
+const DIRECT_DROP: f64 = 8.0;
+
 /// The edge of a stop ends where the level rises by less than this (in logarithms) within a third of the step.
 const EDGE_SLOPE: f64 = 0.2;
 
 /// Only what passes less than this is the core of a stop.
 const CORE_LEVEL: f64 = 0.35;
 
-/// A pixel beside the mask that passes less than this lies in the penumbra.
+/// Pixels beside the mask that pass less than this on average lie in the penumbra.
 const PENUMBRA_LEVEL: f64 = 0.75;
+
+/// A penumbra is at most this wide, pixels.
+const MAX_PENUMBRA: usize = 4;
+
+/// Pixels of a penumbra are averaged as far as this along it.
+const ALONG: usize = 4;
+
+/// An edge that is drawn pixel by pixel lies where this share of the light of the lit side passes.
+const EDGE_SHARE: f64 = 0.65;
 
 /// A shade that is not near the center must have at least this share of the pattern's pixels, and at least 8.
 const LARGE_SHARE: f64 = 0.004;
@@ -65,9 +84,9 @@ pub struct BeamStop {
     pub leak: f64,
 }
 
-/// Finds what shades a mean pattern in the frame of the detector. NaN marks pixels that are not used anyway; `center` is
-/// that of the pattern at the middle of the scan.
-pub fn find(mean: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> BeamStop {
+/// Finds what shades a mean pattern in the frame of the detector. NaN marks pixels that are not used anyway; `noise` is the
+/// variance of a pixel's mean over that mean; `center` is that of the pattern at the middle of the scan.
+pub fn find(mean: &Array2<f64>, noise: f64, center: (f64, f64), ellipse: &Ellipse) -> BeamStop {
     let smooth = box_mean(mean);
     let level = lit_level(&smooth, center, ellipse);
     let expected = Array2::from_shape_fn(mean.dim(), |(row, col)| {
@@ -76,12 +95,11 @@ pub fn find(mean: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> BeamSt
         let next = (ring + 1).min(level.len() - 1);
         level[ring] + (level[next] - level[ring]) * (radius - ring as f64).min(1.0)
     });
-    let passed = mean / &expected;
-    let passed_smooth = &smooth / &expected;
-    let scatter = lit_scatter(&passed);
-    let scatter_smooth = lit_scatter(&passed_smooth);
-    let core_level = (1.0 - 4.5 * scatter_smooth).clamp(0.08, CORE_LEVEL);
-    let core = passed_smooth.mapv(|passed| passed < core_level);
+    let light = Light::new(mean, &smooth, &expected, noise);
+    let core_level = (1.0 - 4.5 * light.scatter_smooth).clamp(0.08, CORE_LEVEL);
+    let core = Array2::from_shape_fn(mean.dim(), |at| {
+        light.passed_smooth[at] < core_level.min(1.0 - 4.5 * light.noise_smooth(at))
+    });
     let near = near_radius(&level);
     let large = ((LARGE_SHARE * mean.len() as f64) as usize).max(8);
     let mut shaded = Array2::from_elem(mean.dim(), false);
@@ -94,26 +112,27 @@ pub fn find(mean: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> BeamSt
         }
     }
     if shaded.iter().any(|&shaded| shaded) {
-        grow(&mut shaded, &passed, scatter);
+        light.grow(&mut shaded);
         fill_holes(&mut shaded);
     }
     let mut leaks: Vec<f64> = shaded
         .iter()
-        .zip(&passed)
+        .zip(&light.passed)
         .filter(|(shaded, passed)| **shaded && passed.is_finite())
         .map(|(_, &passed)| passed)
         .collect();
     BeamStop {
         leak: median(&mut leaks),
         shaded,
-        passed,
+        scatter: light.scatter,
+        passed: light.passed,
         expected,
-        scatter,
     }
 }
 
 /// Draws a stop that was found on a grid of `factor` native pixels pixel by pixel: where the grid says shaded on one side
-/// and lit on the other, each native pixel is judged by the mean over its neighbors.
+/// and lit on the other, each native pixel is judged by the mean over its neighbors, against the lit side near it: speckle
+/// that few areas leave is the same on both sides.
 pub(crate) fn refine(mean: &Array2<f64>, coarse: &BeamStop, factor: usize) -> BeamStop {
     let grid = coarse.shaded.dim();
     let on_grid = |(row, col): (usize, usize)| {
@@ -125,14 +144,26 @@ pub(crate) fn refine(mean: &Array2<f64>, coarse: &BeamStop, factor: usize) -> Be
     let at_edge = Array2::from_shape_fn(grid, |at| {
         neighbors(grid, at).any(|other| coarse.shaded[other] != coarse.shaded[at])
     });
+    let edge_level = Array2::from_shape_fn(grid, |at| {
+        let lit = around(grid, at, 3).filter(|&other| !coarse.shaded[other] && !at_edge[other]);
+        let passed: Vec<f64> = lit
+            .map(|other| coarse.passed[other])
+            .filter(|passed| passed.is_finite())
+            .collect();
+        let level = passed.iter().sum::<f64>() / passed.len() as f64;
+        if level.is_nan() {
+            EDGE_SHARE
+        } else {
+            (EDGE_SHARE * level).clamp(0.1, PENUMBRA_LEVEL)
+        }
+    });
     let smooth = box_mean(mean);
     let expected = &coarse.expected;
     let passed = Array2::from_shape_fn(mean.dim(), |at| mean[at] / expected[on_grid(at)]);
-    let half = PENUMBRA_LEVEL.min(1.0 - 2.0 * coarse.scatter);
     let mut shaded = Array2::from_shape_fn(mean.dim(), |at| {
         let place = on_grid(at);
         if at_edge[place] {
-            smooth[at] / expected[place] < half
+            smooth[at] / expected[place] < edge_level[place]
         } else {
             coarse.shaded[place]
         }
@@ -148,25 +179,96 @@ pub(crate) fn refine(mean: &Array2<f64>, coarse: &BeamStop, factor: usize) -> Be
     }
 }
 
-/// Grows the core of a shade into its edge.
-fn grow(shaded: &mut Array2<bool>, passed: &Array2<f64>, scatter: f64) {
-    // Clearly dark, as far as it is connected; the lower the surer that it is not speckle.
-    let dark = (1.0 - 3.5 * scatter).clamp(0.25, 0.55);
-    loop {
-        let added = beside(shaded, |at, n_shaded| {
-            let passed = passed[at];
-            // A pixel that is nearly surrounded needs less evidence of its own.
-            passed < dark || (n_shaded >= 5 && passed < 0.8)
-        });
-        if added.is_empty() {
-            break;
+/// What passes each pixel, and what else than shade may darken it.
+struct Light {
+    passed: Array2<f64>,
+    /// Mean over a pixel and its neighbors.
+    passed_smooth: Array2<f64>,
+    /// Relative standard deviation of the count in a lit pixel.
+    noise: Array2<f64>,
+    /// Robust standard deviation of `passed` where it is lit.
+    scatter: f64,
+    scatter_smooth: f64,
+}
+
+impl Light {
+    fn new(mean: &Array2<f64>, smooth: &Array2<f64>, expected: &Array2<f64>, noise: f64) -> Self {
+        let passed = mean / expected;
+        let passed_smooth = smooth / expected;
+        Self {
+            scatter: lit_scatter(&passed),
+            scatter_smooth: lit_scatter(&passed_smooth),
+            noise: expected.mapv(|level| (noise / level.max(1e-300)).sqrt()),
+            passed,
+            passed_smooth,
         }
-        added.into_iter().for_each(|at| shaded[at] = true);
     }
-    // One pixel of half shade, where it is darker than lit pixels are.
-    let half = PENUMBRA_LEVEL.min(1.0 - 2.0 * scatter);
-    let penumbra = beside(shaded, |at, n_shaded| n_shaded >= 2 && passed[at] < half);
-    penumbra.into_iter().for_each(|at| shaded[at] = true);
+
+    /// Noise of the mean over nine pixels.
+    fn noise_smooth(&self, at: (usize, usize)) -> f64 {
+        self.noise[at] / 3.0
+    }
+
+    /// Grows the core of a shade into its edge.
+    fn grow(&self, shaded: &mut Array2<bool>) {
+        // Clearly dark, as far as it is connected; the lower the surer that it is not speckle.
+        let dark = |scatter: f64| (1.0 - 3.5 * scatter).clamp(0.25, 0.55);
+        let (dark, dark_smooth) = (dark(self.scatter), dark(self.scatter_smooth));
+        loop {
+            let added = beside(shaded, |at, n_shaded| {
+                let at = (at[0], at[1]);
+                let surely = 1.0 - 4.0 * self.noise[at];
+                // A pixel that is nearly surrounded needs less evidence of its own.
+                self.passed[at] < dark.min(surely)
+                    || (surely < dark
+                        && self.passed_smooth[at]
+                            < dark_smooth.min(1.0 - 4.0 * self.noise_smooth(at)))
+                    || (n_shaded >= 5 && self.passed[at] < 0.8_f64.min(1.0 - 2.0 * self.noise[at]))
+            });
+            if added.is_empty() {
+                break;
+            }
+            added.into_iter().for_each(|at| shaded[at] = true);
+        }
+        for _ in 0..MAX_PENUMBRA {
+            let added = self.penumbra(shaded);
+            if added.is_empty() {
+                break;
+            }
+            added.into_iter().for_each(|at| shaded[at] = true);
+        }
+    }
+
+    /// The pixels beside a shade whose surroundings along it are darker than lit ones are.
+    fn penumbra(&self, shaded: &Array2<bool>) -> Vec<[usize; 2]> {
+        let dim = shaded.dim();
+        let edge = beside(shaded, |_, n_shaded| n_shaded >= 2);
+        let mut is_edge = Array2::from_elem(dim, false);
+        edge.iter().for_each(|&at| is_edge[at] = true);
+        let half = PENUMBRA_LEVEL.min(1.0 - 2.0 * self.scatter_smooth);
+        edge.into_iter()
+            .filter(|&[row, col]| {
+                let place = (row, col);
+                let n_shaded = neighbors(dim, place).filter(|&at| shaded[at]).count();
+                if n_shaded >= 5 && self.passed[place] < 0.8_f64.min(1.0 - 2.0 * self.noise[place])
+                {
+                    return true;
+                }
+                let (mut sum, mut n) = (0.0, 0.0);
+                for at in around(dim, place, ALONG) {
+                    if is_edge[at] && self.passed[at].is_finite() {
+                        sum += self.passed[at];
+                        n += 1.0;
+                    }
+                }
+                let noise = self.noise[place] / f64::max(n, 1.0).sqrt();
+                let own = 0.65_f64
+                    .min(1.0 - 2.5 * self.scatter)
+                    .min(1.0 - 4.0 * self.noise[place]);
+                sum < n * half.min(1.0 - 3.0 * noise) || (self.passed[place] < own && sum < n * 0.9)
+            })
+            .collect()
+    }
 }
 
 /// The pixels beside a mask for which something holds; told the number of masked ones among their eight neighbors.
@@ -191,9 +293,20 @@ fn neighbors(
     (n_rows, n_cols): (usize, usize),
     (row, col): (usize, usize),
 ) -> impl Iterator<Item = (usize, usize)> {
-    let rows = row.saturating_sub(1)..(row + 2).min(n_rows);
-    rows.flat_map(move |r| (col.saturating_sub(1)..(col + 2).min(n_cols)).map(move |c| (r, c)))
-        .filter(move |&at| at != (row, col))
+    around((n_rows, n_cols), (row, col), 1).filter(move |&at| at != (row, col))
+}
+
+/// A pixel and all at most `reach` away along rows and columns.
+fn around(
+    (n_rows, n_cols): (usize, usize),
+    (row, col): (usize, usize),
+    reach: usize,
+) -> impl Iterator<Item = (usize, usize)> {
+    let rows = row.saturating_sub(reach)..(row + reach + 1).min(n_rows);
+    rows.flat_map(move |row| {
+        let cols = col.saturating_sub(reach)..(col + reach + 1).min(n_cols);
+        cols.map(move |col| (row, col))
+    })
 }
 
 /// Mean over a pixel and its neighbors that are used.
@@ -218,9 +331,10 @@ fn lit_level(smooth: &Array2<f64>, center: (f64, f64), ellipse: &Ellipse) -> Vec
     if level.is_empty() {
         return vec![f64::NAN];
     }
+    let first = beyond_direct_beam(&mut level);
     // The brightest ring by its total; corners are not seen whole and do not count.
-    let mut brightest = 0;
-    for (ring, value) in level.iter().enumerate() {
+    let mut brightest = first;
+    for (ring, value) in level.iter().enumerate().skip(first) {
         let total = |ring: usize| level[ring] * ring as f64;
         if value.is_finite()
             && profile.seen[ring] > 0.6
@@ -292,6 +406,22 @@ fn edge(highest: &[f64], brightest: usize, step: usize) -> Option<usize> {
         rise_here < EDGE_SLOPE || (rise_here < 2.0 * EDGE_SLOPE && rise(ring + third) > rise_here)
     };
     (inside + 1..brightest).find(|&ring| leveled(ring))
+}
+
+/// The first ring beyond the direct beam, 0 where there is none. Rings of the beam and of its edge get the level beyond.
+fn beyond_direct_beam(level: &mut [f64]) -> usize {
+    let edge = (0..level.len() / 3).rev().find(|&ring| {
+        let beyond = &level[ring + 2..];
+        level[ring] > DIRECT_DROP * level[ring + 2]
+            && !beyond.iter().any(|other| *other >= level[ring])
+    });
+    let Some(edge) = edge else {
+        return 0;
+    };
+    let first = (edge + 3).min(level.len() - 1);
+    let beyond = level[first];
+    level[..first].fill(beyond);
+    first
 }
 
 /// A shade near the center begins within a third of the radius of the brightest ring.
@@ -388,7 +518,7 @@ mod tests {
     #[test]
     fn finds_a_disc_with_an_arm_pixel_by_pixel() {
         let (mean, stop) = shaded((34.0, 32.5), 0.02);
-        let found = find(&mean, (34.0, 32.5), &Ellipse::default());
+        let found = find(&mean, 0.0, (34.0, 32.5), &Ellipse::default());
         let wrong = found
             .shaded
             .iter()
@@ -407,7 +537,7 @@ mod tests {
                 mean[[row, col]] = 3.0;
             }
         }
-        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        let found = find(&mean, 0.0, (33.0, 33.0), &Ellipse::default());
         assert!(
             stop.iter()
                 .zip(&found.shaded)
@@ -418,7 +548,7 @@ mod tests {
     #[test]
     fn a_pattern_without_a_stop_has_no_shade() {
         let (mean, _) = shaded((33.0, 33.0), 1.0);
-        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        let found = find(&mean, 0.0, (33.0, 33.0), &Ellipse::default());
         assert!(found.shaded.iter().all(|shaded| !shaded));
         assert!(found.leak.is_nan());
         // Nor with the direct beam in the middle, a thousand times as bright.
@@ -428,7 +558,7 @@ mod tests {
                 mean[[row, col]] = 1000.0;
             }
         }
-        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        let found = find(&mean, 0.0, (33.0, 33.0), &Ellipse::default());
         assert!(found.shaded.iter().all(|shaded| !shaded));
     }
 
@@ -444,7 +574,7 @@ mod tests {
                 + 0.25
         };
         let mean = Array2::from_shape_fn((66, 66), |(row, col)| lit(row, col));
-        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        let found = find(&mean, 0.0, (33.0, 33.0), &Ellipse::default());
         assert_eq!(found.shaded.iter().filter(|shaded| **shaded).count(), 0);
         // Behind a stop that is not concentric with them.
         let stop = |row: usize, col: usize| {
@@ -454,7 +584,7 @@ mod tests {
         let mean = Array2::from_shape_fn((66, 66), |(row, col)| {
             lit(row, col) * if stop(row, col) { 0.01 } else { 1.0 }
         });
-        let found = find(&mean, (33.0, 33.0), &Ellipse::default());
+        let found = find(&mean, 0.0, (33.0, 33.0), &Ellipse::default());
         let wrong = found
             .shaded
             .indexed_iter()

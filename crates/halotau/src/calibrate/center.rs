@@ -167,12 +167,14 @@ impl Pattern {
     /// Relative residual, relative slope of the profile and unit vector of every pixel with a profile.
     fn residuals(&self, center_row: f64, center_col: f64) -> Vec<(f64, f64, f64, f64)> {
         let profile = self.profile(center_row, center_col);
-        let floor = 0.02
-            * profile
-                .iter()
-                .copied()
-                .filter(|value| value.is_finite())
-                .fold(0.0, f64::max);
+        let mut levels: Vec<f64> = profile.iter().copied().filter(|v| v.is_finite()).collect();
+        levels.sort_by(f64::total_cmp);
+        let quantile = |share: f64| {
+            let at = (share * levels.len() as f64) as usize;
+            levels.get(at).or(levels.last()).copied().unwrap_or(0.0)
+        };
+        // A direct beam is a hundred times as bright as the halo, on few rings; it must not make all others too dark to count.
+        let floor = 0.02 * quantile(1.0).min(10.0 * quantile(0.75));
         self.values
             .iter()
             .filter_map(|&(row, col, value)| {

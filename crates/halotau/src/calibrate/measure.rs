@@ -271,7 +271,8 @@ impl Work<'_> {
     fn beam_stop(&self, center: (f64, f64), ellipse: &Ellipse) -> BeamStop {
         let factor = self.grid.factor;
         let mean = self.grid.bin(&self.survey.mean, &self.usable);
-        let coarse = beam_stop::find(&mean, self.grid.of(center), ellipse);
+        let noise = self.electron_noise() / (factor * factor) as f64;
+        let coarse = beam_stop::find(&mean, noise, self.grid.of(center), ellipse);
         let mut stop = if factor == 1 {
             coarse
         } else {
@@ -287,6 +288,19 @@ impl Work<'_> {
             stop.shaded = widened(&stop.shaded, self.request.grow_px);
         }
         stop
+    }
+
+    /// What the number of electrons adds to the variance of a pixel's mean, over that mean. A tenth of the pixels vary less
+    /// over the frames than by this; what they vary by beyond is speckle.
+    fn electron_noise(&self) -> f64 {
+        let pixels = self.survey.mean.iter().zip(&self.survey.variance);
+        let mut ratios: Vec<f64> = pixels
+            .filter(|(mean, variance)| **mean > 0.0 && **variance > 0.0)
+            .map(|(mean, variance)| variance / mean)
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let tenth = ratios.get(ratios.len() / 10).copied().unwrap_or(0.0);
+        tenth / self.survey.n_frames as f64
     }
 
     fn middle(&self) -> (f64, f64) {
@@ -329,6 +343,7 @@ impl Work<'_> {
             factor: self.grid.factor,
             center: self.grid.native((fit.model.row[0], fit.model.col[0])),
             ellipse: fit.model.ellipse(),
+            electron: self.electron_noise(),
         }
     }
 

@@ -6,7 +6,8 @@
 //!
 //! A pixel is compared with its own ring, so that the halo does not count, and with its neighbors, so that speckle that few
 //! independent areas leave in the mean does not: that reaches over several pixels. The standard deviation is that of all
-//! pixels of similar radius, so that a gain map widens it. Bad pixels are masked, never filled in.
+//! pixels of similar radius, so that a gain map widens it. Numbers of electrons are skewed: where hardly any is expected, a
+//! hot pixel must show (z² − 1) / 6 of them more (Cornish and Fisher). Bad pixels are masked, never filled in.
 
 use ndarray::Array2;
 
@@ -34,7 +35,7 @@ const MIN_NEIGHBORS: usize = 6;
 /// A profile that changes by more than this a pixel of the grid, in logarithms, is an edge.
 const STEEP: f64 = 0.45;
 
-/// Electrons expected where none was seen; by chance that happens once in 10⁸ pixels.
+/// Electrons expected where none was seen; by chance that happens once in 10⁸ pixels. Of fewer, the variance is not known.
 const MIN_EVENTS: f64 = 20.0;
 
 /// Fewer frames than this do not show that a pixel never changes.
@@ -153,12 +154,17 @@ pub(crate) fn find(
                 continue;
             };
             let noise = noise_away[place];
-            let list = if deviation.in_sd() > THRESHOLD {
+            // What a few electrons more than expected are, where next to none is expected.
+            let skew = (THRESHOLD * THRESHOLD - 1.0) / 6.0 * flat.electron / expected[place];
+            let counted = level[place] * expected[place] > MIN_EVENTS * flat.electron;
+            let list = if deviation.value > THRESHOLD * deviation.sd + skew {
                 &mut bad.hot
             } else if deviation.in_sd() < -THRESHOLD {
                 &mut bad.dead
-            } else if noise
-                .is_some_and(|noise| noise.in_sd() > THRESHOLD && noise.value > MIN_VARIANCE.ln())
+            } else if counted
+                && noise.is_some_and(|noise| {
+                    noise.in_sd() > THRESHOLD && noise.value > MIN_VARIANCE.ln()
+                })
             {
                 &mut bad.noisy
             } else {
@@ -212,6 +218,8 @@ pub(crate) struct Flattening<'a> {
     /// Center in native pixels.
     pub(crate) center: (f64, f64),
     pub(crate) ellipse: Ellipse,
+    /// What one electron adds to the mean of a pixel.
+    pub(crate) electron: f64,
 }
 
 impl Flattening<'_> {
