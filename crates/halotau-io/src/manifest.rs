@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// Name of the manifest in a folder of results.
 pub(crate) const MANIFEST: &str = "manifest.jsonl";
 
+/// How the manifests of processes that fill a folder together begin.
+const PROCESS_MANIFEST: &str = "manifest-";
+
 /// Ending of files that are not complete; nothing else in a folder of results ends so.
 const TEMPORARY: &str = ".tmp";
 
@@ -79,13 +82,27 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Reads the manifest of a folder. A line that was cut short by a crash ends the reading.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(MANIFEST);
-        let text = match fs::read_to_string(&path) {
+        Self::read_file(&folder.join(MANIFEST))
+    }
+
+    /// Reads the manifest of a folder, and those of processes that fill it together.
+    pub(crate) fn read_all(folder: &Path) -> Result<Self> {
+        let mut all = Self::read(folder)?;
+        for path in of_processes(folder)? {
+            let own = Self::read_file(&path)?;
+            all.shards.extend(own.shards);
+        }
+        Ok(all)
+    }
+
+    /// Reads one file of lines; none where it is not there.
+    pub(crate) fn read_file(path: &Path) -> Result<Self> {
+        let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
-            Err(error) => return Err(Error::io(&path, "read", error)),
+            Err(error) => return Err(Error::io(path, "read", error)),
         };
         let mut manifest = Self::default();
         let mut n_bytes = 0;
@@ -138,6 +155,33 @@ impl Manifest {
     }
 }
 
+/// Name of the manifest of one of several processes that fill a folder together.
+pub(crate) fn of_process(label: &str) -> String {
+    format!("{PROCESS_MANIFEST}{label}.jsonl")
+}
+
+/// The manifests of processes that fill a folder together, by name.
+pub(crate) fn of_processes(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = entries(folder)?
+        .iter()
+        .map(fs::DirEntry::path)
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(PROCESS_MANIFEST) && name.ends_with(".jsonl"))
+        })
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// The lines of complete shards, while a run goes on.
+pub(crate) fn lines(shards: &BTreeMap<usize, Vec<FileRecord>>) -> String {
+    shards
+        .iter()
+        .map(|(&shard, files)| line(Some(shard), files))
+        .collect()
+}
+
 /// The line of one shard, or of files that belong to none.
 pub(crate) fn line(shard: Option<usize>, files: &[FileRecord]) -> String {
     let mut text = to_json(&Entry {
@@ -163,9 +207,14 @@ pub(crate) enum Sync {
 
 /// Writes a file as a whole: beside its place, then renamed. Folders on the way are made.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
+    write_whole_as("", path, bytes, sync)
+}
+
+/// As [`write_whole`], beside other processes that may write the same file: the label is of this process alone.
+pub(crate) fn write_whole_as(label: &str, path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", error))?;
-    let temporary = temporary_of(path);
+    let temporary = temporary_of(path, label);
     let written = write_file(&temporary, bytes, sync).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The first error is the one to tell; a leftover is swept up by the next run.
@@ -187,8 +236,9 @@ fn write_file(path: &Path, bytes: &[u8], sync: Sync) -> std::io::Result<()> {
     }
 }
 
-fn temporary_of(path: &Path) -> PathBuf {
+fn temporary_of(path: &Path, label: &str) -> PathBuf {
     let mut name = OsString::from(path.file_name().unwrap_or_default());
+    name.push(label);
     name.push(TEMPORARY);
     path.with_file_name(name)
 }

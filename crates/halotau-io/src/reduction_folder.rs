@@ -9,11 +9,16 @@
 //!    with lengths and hashes to the manifest;
 //! 3. [`ReductionWriter::finish`] writes the small arrays and, last of all, metadata that say `complete`.
 //!
+//! Several processes fill a reduction together after [`ReductionWriter::create`] was called once: each [`ReductionWriter::join`]s as
+//! a [`Task`], with a lock and a manifest of its own. The next `create` takes their manifests into the common one. Two that do the
+//! same shard write the same bytes.
+//!
 //! [`ReductionReader`] refuses what is incomplete and every byte that is not what was written.
 
 mod arrays;
 mod begun;
 mod reader;
+mod task;
 mod writer;
 
 use halotau::axes::{QRange, TimeBasis};
@@ -25,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use reader::ReductionReader;
+pub use task::Task;
 pub use writer::ReductionWriter;
 
 use crate::zarr_store::{Chunks, Named};

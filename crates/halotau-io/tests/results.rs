@@ -8,5 +8,7 @@ mod analysis;
 mod export;
 #[path = "results/fabricated.rs"]
 mod fabricated;
+#[path = "results/processes.rs"]
+mod processes;
 #[path = "results/reduction.rs"]
 mod reduction;

@@ -7,17 +7,29 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Attributes, KIND};
+use super::{Attributes, KIND, Task};
 use crate::error::{Error, Result};
-use crate::manifest::{entries, sweep};
+use crate::manifest::{entries, of_processes, sweep};
 use crate::zarr_store::METADATA;
 
-/// The file that one process holds locked while it writes.
-const LOCK: &str = ".lock";
+/// The file that one process holds locked while it writes; processes that write together hold it together.
+pub(super) const LOCK: &str = ".lock";
 
-/// Takes the lock of a folder, which the system gives back when the process ends, however it ends.
-pub(super) fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK);
+/// The file that one of several processes holds locked for itself.
+pub(super) fn own_lock(task: Task) -> String {
+    format!("{LOCK}-{}", task.label())
+}
+
+/// Whether a lock excludes all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    Alone,
+    Together,
+}
+
+/// Takes a lock of a folder, which the system gives back when the process ends, however it ends.
+pub(super) fn lock(folder: &Path, name: &str, hold: Hold) -> Result<File> {
+    let path = folder.join(name);
     let failed = |error| Error::io(&path, "open", error);
     let mut file = File::options()
         .read(true)
@@ -26,7 +38,11 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    let taken = match hold {
+        Hold::Alone => file.try_lock(),
+        Hold::Together => file.try_lock_shared(),
+    };
+    match taken {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
@@ -40,6 +56,9 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
         // Some network file systems know no locks; there, starting two runs at once stays the user's care.
         Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {}
         Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    if hold == Hold::Together {
+        return Ok(file);
     }
     file.set_len(0)
         .and_then(|()| file.rewind())
@@ -59,9 +78,7 @@ pub(super) fn begun(folder: &Path) -> Result<Option<Attributes>> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             sweep(folder)?;
-            let is_empty = entries(folder)?
-                .iter()
-                .all(|entry| entry.file_name() == LOCK);
+            let is_empty = entries(folder)?.iter().all(|entry| is_lock(entry));
             return if is_empty {
                 Ok(None)
             } else {
@@ -81,6 +98,23 @@ pub(super) fn begun(folder: &Path) -> Result<Option<Attributes>> {
     serde_json::from_value(metadata["attributes"].clone())
         .map(Some)
         .map_err(|_| other("is a reduction of another version of halotau; choose another output folder, or remove it"))
+}
+
+fn is_lock(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().starts_with(LOCK)
+}
+
+/// Removes what processes that wrote together left for themselves, after it was taken over.
+pub(super) fn remove_own_files(folder: &Path) -> Result<()> {
+    let all = entries(folder)?;
+    let locks = all
+        .iter()
+        .filter(|entry| is_lock(entry) && entry.file_name() != LOCK)
+        .map(fs::DirEntry::path);
+    for path in of_processes(folder)?.into_iter().chain(locks) {
+        fs::remove_file(&path).map_err(|error| Error::io(&path, "remove", error))?;
+    }
+    Ok(())
 }
 
 /// Removes all but the lock.

@@ -59,7 +59,7 @@ impl ReductionReader {
                 .map_err(|_| damaged("its attributes are not those of this version of halotau"))?;
             return Err(Error::Incomplete {
                 path: path.to_owned(),
-                done: Manifest::read(path)?.shards.len(),
+                done: Manifest::read_all(path)?.shards.len(),
                 total: begun.layout.shards().len(),
             });
         }

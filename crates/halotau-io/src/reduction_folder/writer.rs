@@ -14,15 +14,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::arrays::write_arrays;
-use super::begun::{begun, differences, empty, lock};
+use super::begun::{Hold, LOCK, begun, differences, empty, lock, own_lock, remove_own_files};
 use super::{
     Attributes, CURE, Conventions, FORMAT, FRAME_VALID, KIND, PIXEL_VALID, RING_COUNTS, RingLayout,
-    SUMS, Scalars,
+    SUMS, Scalars, Task,
 };
 use crate::error::{Error, Result};
 use crate::manifest::{
-    FileRecord, MANIFEST, Manifest, Sync, check_length, line, read_verified, sweep, sync_folder,
-    write_whole,
+    FileRecord, MANIFEST, Manifest, Sync, check_length, line, lines, of_process, read_verified,
+    sweep, sync_folder, write_whole, write_whole_as,
 };
 use crate::zarr_store::{ChunkedArray, GroupWriter, METADATA, group_metadata, pretty};
 
@@ -36,8 +36,10 @@ pub struct ReductionWriter {
     frame_valid: ChunkedArray,
     pixel_valid: ChunkedArray,
     progress: Mutex<Progress>,
+    /// Which of several processes this is, where it does not write alone.
+    task: Option<Task>,
     /// Held for as long as the writer lives.
-    lock: File,
+    locks: Vec<File>,
 }
 
 #[derive(Debug)]
@@ -59,12 +61,65 @@ impl ReductionWriter {
     pub fn create(path: &Path, params: &Value, layout: RingLayout, restart: bool) -> Result<Self> {
         check_layout(&layout)?;
         fs::create_dir_all(path).map_err(|error| Error::io(path, "create", error))?;
-        let lock = lock(path)?;
+        let lock = lock(path, LOCK, Hold::Alone)?;
         let begun = begun(path)?;
         if restart && begun.is_some() {
             empty(path)?;
         }
         let begun = begun.filter(|_| !restart);
+        let mut writer = Self::of(path, params, layout, begun)?;
+        writer.locks = vec![lock];
+        writer.resume()?;
+        Ok(writer)
+    }
+
+    /// Goes on with a reduction that was made with the same parameters, beside other processes that do the same: this one does
+    /// the shards of its task. It can write shards and not finish.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReductionWriter::create`]; [`Error::NotResults`] where nothing was begun, [`Error::Locked`] while a process writes
+    /// there that is no task, or is the same one.
+    pub fn join(path: &Path, params: &Value, layout: RingLayout, task: Task) -> Result<Self> {
+        check_layout(&layout)?;
+        let nothing = Error::NotResults {
+            path: path.to_owned(),
+            problem: "holds no reduction that was prepared for several processes; run `halotau reduce` with --tasks first",
+        };
+        if !path.join(METADATA).is_file() {
+            return Err(nothing);
+        }
+        let common = lock(path, LOCK, Hold::Together)?;
+        let own = lock(path, &own_lock(task), Hold::Alone)?;
+        let begun = begun(path)?.ok_or(nothing)?;
+        let mut writer = Self::of(path, params, layout, Some(begun))?;
+        writer.locks = vec![common, own];
+        writer.task = Some(task);
+        let manifest_path = path.join(writer.manifest_name());
+        let own = writer.whole_shards(Manifest::read_file(&manifest_path)?);
+        let mut all = writer.whole_shards(Manifest::read_all(path)?);
+        if writer.attributes.complete {
+            // Nothing will be written, so nobody needs to be kept out.
+            remove_own_files(path)?;
+        } else {
+            // A line that was cut short would hide those after it.
+            write_whole(&manifest_path, lines(&own.shards).as_bytes(), Sync::Disk)?;
+        }
+        all.shards.extend(own.shards);
+        writer.progress = Mutex::new(Progress {
+            manifest: all,
+            file: None,
+        });
+        Ok(writer)
+    }
+
+    /// A writer without lock, of what was begun with the same parameters or of nothing.
+    fn of(
+        path: &Path,
+        params: &Value,
+        layout: RingLayout,
+        begun: Option<Attributes>,
+    ) -> Result<Self> {
         let wanted = Attributes {
             kind: KIND.to_owned(),
             format: FORMAT,
@@ -119,7 +174,7 @@ impl ReductionWriter {
             &layout.chunks(&[n_pixels]),
             none(),
         )?;
-        let mut writer = Self {
+        Ok(Self {
             folder: path.to_owned(),
             attributes: begun.unwrap_or(wanted),
             shards: layout.shards(),
@@ -130,28 +185,38 @@ impl ReductionWriter {
                 manifest: Manifest::default(),
                 file: None,
             }),
-            lock,
+            task: None,
+            locks: Vec::new(),
+        })
+    }
+
+    /// What a manifest says of shards whose files are there with their lengths.
+    fn whole_shards(&self, mut manifest: Manifest) -> Manifest {
+        let is_whole = |files: &Vec<FileRecord>| {
+            files
+                .iter()
+                .all(|file| check_length(&self.folder, file, CURE).is_ok())
         };
-        writer.resume()?;
-        Ok(writer)
+        manifest
+            .shards
+            .retain(|&shard, files| shard < self.shards.len() && is_whole(files));
+        manifest
+    }
+
+    fn manifest_name(&self) -> String {
+        self.task
+            .map_or_else(|| MANIFEST.to_owned(), |task| of_process(&task.label()))
     }
 
     /// Sweeps up what a killed run left, and keeps the shards that are whole.
     fn resume(&mut self) -> Result<()> {
-        let mut manifest = Manifest::read(&self.folder)?;
+        let mut manifest = Manifest::read_all(&self.folder)?;
         if self.attributes.complete {
             // A run that was killed after the last step may have left these.
             self.remove_sums()?;
         } else {
             sweep(&self.folder)?;
-            let is_whole = |files: &Vec<FileRecord>| {
-                files
-                    .iter()
-                    .all(|file| check_length(&self.folder, file, CURE).is_ok())
-            };
-            manifest
-                .shards
-                .retain(|&shard, files| shard < self.shards.len() && is_whole(files));
+            manifest = self.whole_shards(manifest);
             manifest.files.clear();
             let attributes = attribute_map(&self.attributes);
             write_whole(
@@ -161,12 +226,9 @@ impl ReductionWriter {
             )?;
             let mut group = GroupWriter::new(&self.folder, Sync::Disk);
             self.declare(&mut group)?;
-            let text: String = manifest
-                .shards
-                .iter()
-                .map(|(&shard, files)| line(Some(shard), files))
-                .collect();
+            let text = lines(&manifest.shards);
             write_whole(&self.folder.join(MANIFEST), text.as_bytes(), Sync::Disk)?;
+            remove_own_files(&self.folder)?;
         }
         let progress = self
             .progress
@@ -221,9 +283,11 @@ impl ReductionWriter {
     ) -> Result<()> {
         self.check_shard(shard, ring)?;
         let [row, col] = self.attributes.layout.chunk(shard);
+        let label = self.task.map(|task| format!(".{}", task.label()));
+        let label = label.unwrap_or_default();
         let mut files = Vec::new();
         let mut write = |path: String, bytes: Vec<u8>| -> Result<()> {
-            write_whole(&self.folder.join(&path), &bytes, Sync::Disk)?;
+            write_whole_as(&label, &self.folder.join(&path), &bytes, Sync::Disk)?;
             files.push(FileRecord::of(&path, &bytes));
             Ok(())
         };
@@ -278,7 +342,7 @@ impl ReductionWriter {
         shard: usize,
         files: Vec<FileRecord>,
     ) -> Result<()> {
-        let path = self.folder.join(MANIFEST);
+        let path = self.folder.join(self.manifest_name());
         let failed = |error| Error::io(&path, "write", error);
         if progress.file.is_none() {
             let file = File::options().append(true).open(&path).map_err(failed)?;
@@ -327,7 +391,7 @@ impl ReductionWriter {
             return Ok(());
         }
         let done = self.n_done();
-        if done != self.shards.len() {
+        if self.task.is_some() || done != self.shards.len() {
             return Err(Error::Incomplete {
                 path: self.folder.clone(),
                 done,
@@ -399,7 +463,9 @@ impl ReductionWriter {
 impl Drop for ReductionWriter {
     fn drop(&mut self) {
         // The process number in the lock file is a courtesy to whoever meets the lock; without it nothing is lost.
-        let _ = self.lock.set_len(0);
+        for lock in &self.locks {
+            let _ = lock.set_len(0);
+        }
     }
 }
 

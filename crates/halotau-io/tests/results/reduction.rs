@@ -14,12 +14,12 @@ use tempfile::TempDir;
 use crate::fabricated::{Stream, exactly, files, layout, reduction, ring};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Sums {
+pub(crate) struct Sums {
     shard: usize,
     pattern: Array2<f64>,
 }
 
-fn sums(shard: usize) -> Sums {
+pub(crate) fn sums(shard: usize) -> Sums {
     let mut stream = Stream::new(100 + shard as u64);
     Sums {
         shard,
@@ -27,15 +27,15 @@ fn sums(shard: usize) -> Sums {
     }
 }
 
-fn params() -> Value {
+pub(crate) fn params() -> Value {
     json!({"ring": {"q_min": 3.0, "q_max": 4.6}, "input": {"size": 123, "blake3": "ab"}})
 }
 
-fn begin(path: &Path, sample_type: SampleType) -> ReductionWriter {
+pub(crate) fn begin(path: &Path, sample_type: SampleType) -> ReductionWriter {
     ReductionWriter::create(path, &params(), layout(sample_type), false).unwrap()
 }
 
-fn write_all(path: &Path, sample_type: SampleType) {
+pub(crate) fn write_all(path: &Path, sample_type: SampleType) {
     let writer = begin(path, sample_type);
     for shard in writer.shards().to_vec() {
         writer
@@ -45,7 +45,7 @@ fn write_all(path: &Path, sample_type: SampleType) {
     writer.finish(&reduction(sample_type)).unwrap();
 }
 
-fn fresh() -> (TempDir, PathBuf) {
+pub(crate) fn fresh() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("reduction.zarr");
     (folder, path)
