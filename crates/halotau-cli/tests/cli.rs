@@ -375,6 +375,77 @@ fn what_contradicts_the_data_is_78_and_keeps_what_is_there() {
     );
 }
 
+/// Path and content of every file below a folder.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(inner) = folders.pop() {
+        for entry in fs::read_dir(inner).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                found.push((name, fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[cfg(unix)]
+#[test]
+fn an_array_of_tasks_leaves_what_one_process_does() {
+    let folder = tempdir().unwrap();
+    let call =
+        |arguments: &str| halotau(&folder, &arguments.split_whitespace().collect::<Vec<_>>());
+    let simulated = call(
+        "simulate -q -o data -s n_rows=3 -s n_cols=4 -s n_times=10 -s temperature_k=[633.0,653.0] \
+         -s total_s=[120.0,90.0] -s dwell_ms=[1.0,1.0]",
+    );
+    assert_eq!(simulated.code, Some(0), "{}", simulated.stderr);
+    let early = call("reduce data/recipe.toml -o many --task 1/2");
+    assert_eq!(early.code, Some(2), "{}", early.stderr);
+    assert!(early.stderr.contains("--tasks"), "{}", early.stderr);
+
+    let begun = call("reduce data/recipe.toml -o many --tasks 40 -q --json");
+    assert_eq!(begun.code, Some(0), "{}", begun.stderr);
+    // No more tasks than shards.
+    assert_eq!(begun.json()["n_tasks"], 2, "{}", begun.stdout);
+    let incomplete = call("reduce data/recipe.toml -o many --finish -q");
+    assert_eq!(incomplete.code, Some(65), "{}", incomplete.stderr);
+    // What Slurm does with the script.
+    for task in ["2", "1", "2"] {
+        let job = Command::new("sh")
+            .arg(folder.path().join("many/reduce.sbatch"))
+            .env("SLURM_ARRAY_TASK_ID", task)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(job.stderr).unwrap();
+        assert_eq!(job.status.code(), Some(0), "{stderr}");
+    }
+    let other = call("reduce data/recipe.toml -o many --task 1/2 -q -s pattern.bin=2");
+    assert_eq!(other.code, Some(78), "{}", other.stderr);
+    let finished = call("reduce data/recipe.toml -o many --finish -q");
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert_eq!(call("reduce data/recipe.toml -o one -q").code, Some(0));
+    for temperature in ["633K", "653K"] {
+        let of = |output: &str| {
+            contents(
+                &folder
+                    .path()
+                    .join(output)
+                    .join(temperature)
+                    .join("reduction.zarr"),
+            )
+        };
+        assert_eq!(of("many"), of("one"), "{temperature}");
+    }
+    let analyzed = call("analyze many -q -s output.max_bad=1.0");
+    assert_eq!(analyzed.code, Some(0), "{}", analyzed.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_size_limit_is_an_error_with_a_name() {

@@ -29,8 +29,10 @@ pub mod run;
 pub mod series;
 pub mod simulate;
 pub mod study;
+pub mod tasks;
 
 pub use context::{Context, Event, Unit};
 pub use error::{Error, Result};
 pub use halotau::recipe;
+pub use halotau_io::reduction_folder::Task;
 pub use halotau_io::{OpenRequest, SeriesFormat};

@@ -173,9 +173,31 @@ pub fn prepare(
     pictures: Option<&Path>,
     context: &Context<'_>,
 ) -> Result<Prepared> {
-    let recipe = &loaded.recipe;
     let opened = open(loaded, block)?;
-    let (calibration, calibrated, mut warnings) = calibration(&opened, recipe, pictures, context)?;
+    let found = calibration(&opened, &loaded.recipe, pictures, context)?;
+    plan_pass(opened, &loaded.recipe, found)
+}
+
+/// As [`prepare`], with a calibration that was found before.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn prepare_with(
+    loaded: &Loaded,
+    block: &DataBlock,
+    calibration: Calibration,
+) -> Result<Prepared> {
+    let opened = open(loaded, block)?;
+    plan_pass(opened, &loaded.recipe, (calibration, None, Vec::new()))
+}
+
+/// Plans the pass over a series whose calibration is known.
+fn plan_pass(
+    opened: Opened,
+    recipe: &Recipe,
+    (calibration, calibrated, mut warnings): Found,
+) -> Result<Prepared> {
     let Opened {
         source,
         header,
@@ -216,13 +238,16 @@ pub fn prepare(
     })
 }
 
+/// What is used of the patterns, what was measured of them, and what a person should know.
+type Found = (Calibration, Option<Box<Calibrated>>, Vec<Warning>);
+
 /// What is used of the patterns: as stated, as measured where the recipe says `auto`, or from a quick look for the center.
 fn calibration(
     opened: &Opened,
     recipe: &Recipe,
     pictures: Option<&Path>,
     context: &Context<'_>,
-) -> Result<(Calibration, Option<Box<Calibrated>>, Vec<Warning>)> {
+) -> Result<Found> {
     let known = &opened.known;
     if asks(recipe, known) {
         let settings = &recipe.calibration;

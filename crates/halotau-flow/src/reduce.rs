@@ -10,7 +10,7 @@ use halotau::reduce::{CountType, ReducePlan, Reduction, Shard, ShardSums};
 use halotau::ring::RingSeries;
 use halotau::series::{SampleType, SeriesHeader, Warning};
 use halotau_figure::Figure;
-use halotau_io::reduction_folder::{ReductionReader, ReductionWriter, RingLayout};
+use halotau_io::reduction_folder::{ReductionReader, ReductionWriter, RingLayout, Task};
 use serde_json::{Value, json};
 
 use crate::calibrate::{self, Record};
@@ -186,28 +186,25 @@ pub fn reduce(
             draw::write(&drawn, pictures, &loaded.recipe.output, context)?;
         }
     }
-    let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
-    let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
-    let mut recipe = completed_recipe(&loaded.recipe, &prepared.header);
-    recipe.data = vec![block.clone()];
-    let stated = prepared.header.dwell_ms.as_ref();
-    recipe.data[0].dwell_ms = block.dwell_ms.or(stated.map(|stated| stated.value));
+    let pass = Pass::new(loaded, block, prepared, context)?;
     let reduced = match folder {
-        Some(folder) => into_folder(
-            prepared,
-            memory,
-            recipe,
-            fingerprint,
-            &folder.join(REDUCTION),
-            context,
-        ),
-        None => into_memory(prepared, memory, recipe, fingerprint, context),
+        Some(folder) => pass.into_folder(&folder.join(REDUCTION), context),
+        None => pass.into_memory(context),
     }?;
     Ok(Reduced {
         record,
         pictures: drawn,
         ..reduced
     })
+}
+
+/// The one pass over a series, planned.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    pub(crate) prepared: Prepared,
+    pub(crate) recipe: Recipe,
+    memory: MemoryPlan,
+    fingerprint: String,
 }
 
 /// The files of a data block.
@@ -223,137 +220,248 @@ pub fn input_paths(loaded: &Loaded, block: &DataBlock) -> Vec<std::path::PathBuf
     }
 }
 
-fn into_memory(
-    prepared: Prepared,
-    memory: MemoryPlan,
-    recipe: Recipe,
-    fingerprint: String,
-    context: &Context<'_>,
-) -> Result<Reduced> {
-    if !memory.in_memory {
-        return Err(Error::Memory {
-            what: format!(
-                "keeping the counts of {} in memory (output.keep_reduction = true does without)",
-                prepared.header.name
-            ),
-            limit_bytes: context.memory_limit(),
-            needed_bytes: 2 * (memory.counts_bytes + memory.shard_bytes + 2 * memory.buffer_bytes),
-        });
+impl Pass {
+    /// Plans the memory of a pass and looks at its input.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`], and where the input cannot be read.
+    pub(crate) fn new(
+        loaded: &Loaded,
+        block: &DataBlock,
+        prepared: Prepared,
+        context: &Context<'_>,
+    ) -> Result<Self> {
+        let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
+        let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
+        let mut recipe = completed_recipe(&loaded.recipe, &prepared.header);
+        recipe.data = vec![block.clone()];
+        let stated = prepared.header.dwell_ms.as_ref();
+        recipe.data[0].dwell_ms = block.dwell_ms.or(stated.map(|stated| stated.value));
+        Ok(Self {
+            prepared,
+            recipe,
+            memory,
+            fingerprint,
+        })
     }
-    let mut rings = Vec::new();
-    let mut sums = Vec::new();
-    begin_stage(&prepared, context, 0);
-    for shard in prepared.plan.shards() {
-        let (ring, sum) = pass(&prepared, &shard, memory, context)?;
-        rings.push(ring);
-        sums.push(sum);
-    }
-    context.stage_done();
-    let reduction = prepared.plan.finish(&sums)?;
-    Ok(Reduced {
-        reduction,
-        recipe,
-        fingerprint,
-        warnings: prepared.warnings,
-        record: None,
-        pictures: Vec::new(),
-        rings: Rings::Memory(rings),
-    })
-}
 
-fn into_folder(
-    prepared: Prepared,
-    memory: MemoryPlan,
-    recipe: Recipe,
-    fingerprint: String,
-    folder: &Path,
-    context: &Context<'_>,
-) -> Result<Reduced> {
-    let plan = &prepared.plan;
-    let (shard_rows, shard_cols) = plan.shard_shape();
-    let shards = plan.shards();
-    let layout = RingLayout {
-        n_rows: shards
-            .last()
-            .map_or(0, |shard| shard.first_row + shard.n_rows),
-        n_cols: shards
-            .last()
-            .map_or(0, |shard| shard.first_col + shard.n_cols),
-        n_times: prepared.header.shape.n_times,
-        n_pixels: plan.annulus().len(),
-        shard_rows,
-        shard_cols,
-        sample_type: match plan.count_type() {
-            CountType::U8 => SampleType::U8,
-            CountType::U16 => SampleType::U16,
-            CountType::U32 => SampleType::U32,
-            CountType::F32 => SampleType::F32,
-        },
-    };
-    let parameters = parameters(&prepared, &recipe, &fingerprint)?;
-    let writer = ReductionWriter::create(folder, &parameters, layout, context.restart)?;
-    if writer.n_done() > 0 && !writer.is_complete() {
-        context.note(format!(
-            "resuming: {} of {} shards are there",
-            writer.n_done(),
-            shards.len()
-        ));
-    }
-    if writer.is_complete() {
-        context.note(format!(
-            "{} is complete already and is used as it is",
-            folder.display()
-        ));
-        drop(writer);
-        let reader = ReductionReader::open(folder)?;
-        let reduction = reader.reduction()?;
-        return Ok(Reduced {
+    fn into_memory(self, context: &Context<'_>) -> Result<Reduced> {
+        let Self {
+            prepared,
+            recipe,
+            memory,
+            fingerprint,
+        } = self;
+        if !memory.in_memory {
+            return Err(Error::Memory {
+                what: format!(
+                    "keeping the counts of {} in memory (output.keep_reduction = true does without)",
+                    prepared.header.name
+                ),
+                limit_bytes: context.memory_limit(),
+                needed_bytes: 2
+                    * (memory.counts_bytes + memory.shard_bytes + 2 * memory.buffer_bytes),
+            });
+        }
+        let mut rings = Vec::new();
+        let mut sums = Vec::new();
+        let shards = prepared.plan.shards();
+        begin_stage(&prepared, &shards, context);
+        for shard in &shards {
+            let (ring, sum) = reduce_shard(&prepared, shard, memory, context)?;
+            rings.push(ring);
+            sums.push(sum);
+        }
+        context.stage_done();
+        let reduction = prepared.plan.finish(&sums)?;
+        Ok(Reduced {
             reduction,
             recipe,
             fingerprint,
             warnings: prepared.warnings,
             record: None,
             pictures: Vec::new(),
-            rings: Rings::Folder(Box::new(reader)),
-        });
+            rings: Rings::Memory(rings),
+        })
     }
-    begin_stage(&prepared, context, writer.n_done());
-    let mut rings = Vec::new();
-    let mut sums: Vec<ShardSums> = Vec::new();
-    let keep = memory.in_memory && writer.n_done() == 0;
-    for shard in &shards {
-        if writer.done(shard.index) {
-            sums.push(writer.read_sums(shard.index)?);
-            continue;
-        }
-        let (ring, sum) = pass(&prepared, shard, memory, context)?;
-        writer.write_shard(shard, &ring, &sum)?;
-        sums.push(sum);
-        if keep {
-            rings.push(ring);
+
+    /// How the counts lie in the folder.
+    pub(crate) fn layout(&self) -> RingLayout {
+        let plan = &self.prepared.plan;
+        let (shard_rows, shard_cols) = plan.shard_shape();
+        let shards = plan.shards();
+        RingLayout {
+            n_rows: shards
+                .last()
+                .map_or(0, |shard| shard.first_row + shard.n_rows),
+            n_cols: shards
+                .last()
+                .map_or(0, |shard| shard.first_col + shard.n_cols),
+            n_times: self.prepared.header.shape.n_times,
+            n_pixels: plan.annulus().len(),
+            shard_rows,
+            shard_cols,
+            sample_type: match plan.count_type() {
+                CountType::U8 => SampleType::U8,
+                CountType::U16 => SampleType::U16,
+                CountType::U32 => SampleType::U32,
+                CountType::F32 => SampleType::F32,
+            },
         }
     }
-    context.stage_done();
-    let Prepared { plan, warnings, .. } = prepared;
-    let reduction = plan.finish(&sums)?;
-    writer.finish(&reduction)?;
-    let rings = if keep {
-        Rings::Memory(rings)
-    } else {
-        Rings::Folder(Box::new(ReductionReader::open(folder)?))
-    };
-    Ok(Reduced {
-        reduction,
-        recipe,
-        fingerprint,
-        warnings,
-        record: None,
-        pictures: Vec::new(),
-        rings,
-    })
+
+    /// Makes the reduction in a folder, or goes on with it.
+    pub(crate) fn writer(&self, folder: &Path, context: &Context<'_>) -> Result<ReductionWriter> {
+        let parameters = self.parameters();
+        Ok(ReductionWriter::create(
+            folder,
+            &parameters,
+            self.layout(),
+            context.restart,
+        )?)
+    }
+
+    /// Does the shards of a task that nobody has done, beside other processes; gives how many.
+    pub(crate) fn join(
+        &self,
+        folder: &Path,
+        task: Task,
+        shards: &[Shard],
+        context: &Context<'_>,
+    ) -> Result<usize> {
+        let writer = ReductionWriter::join(folder, &self.parameters(), self.layout(), task)?;
+        let open: Vec<Shard> = shards
+            .iter()
+            .filter(|shard| !writer.done(shard.index))
+            .copied()
+            .collect();
+        if !open.is_empty() {
+            begin_stage(&self.prepared, &open, context);
+        }
+        for shard in &open {
+            let (ring, sums) = reduce_shard(&self.prepared, shard, self.memory, context)?;
+            writer.write_shard(shard, &ring, &sums)?;
+        }
+        if !open.is_empty() {
+            context.stage_done();
+        }
+        Ok(open.len())
+    }
+
+    fn into_folder(self, folder: &Path, context: &Context<'_>) -> Result<Reduced> {
+        let writer = self.writer(folder, context)?;
+        let Self {
+            prepared,
+            recipe,
+            memory,
+            fingerprint,
+        } = self;
+        let shards = prepared.plan.shards();
+        if writer.n_done() > 0 && !writer.is_complete() {
+            context.note(format!(
+                "resuming: {} of {} shards are there",
+                writer.n_done(),
+                shards.len()
+            ));
+        }
+        if writer.is_complete() {
+            context.note(format!(
+                "{} is complete already and is used as it is",
+                folder.display()
+            ));
+            drop(writer);
+            let reader = ReductionReader::open(folder)?;
+            let reduction = reader.reduction()?;
+            return Ok(Reduced {
+                reduction,
+                recipe,
+                fingerprint,
+                warnings: prepared.warnings,
+                record: None,
+                pictures: Vec::new(),
+                rings: Rings::Folder(Box::new(reader)),
+            });
+        }
+        let open: Vec<Shard> = shards
+            .iter()
+            .filter(|shard| !writer.done(shard.index))
+            .copied()
+            .collect();
+        begin_stage(&prepared, &open, context);
+        let mut rings = Vec::new();
+        let mut sums: Vec<ShardSums> = Vec::new();
+        let keep = memory.in_memory && writer.n_done() == 0;
+        for shard in &shards {
+            if writer.done(shard.index) {
+                sums.push(writer.read_sums(shard.index)?);
+                continue;
+            }
+            let (ring, sum) = reduce_shard(&prepared, shard, memory, context)?;
+            writer.write_shard(shard, &ring, &sum)?;
+            sums.push(sum);
+            if keep {
+                rings.push(ring);
+            }
+        }
+        context.stage_done();
+        let Prepared { plan, warnings, .. } = prepared;
+        let reduction = plan.finish(&sums)?;
+        writer.finish(&reduction)?;
+        let rings = if keep {
+            Rings::Memory(rings)
+        } else {
+            Rings::Folder(Box::new(ReductionReader::open(folder)?))
+        };
+        Ok(Reduced {
+            reduction,
+            recipe,
+            fingerprint,
+            warnings,
+            record: None,
+            pictures: Vec::new(),
+            rings,
+        })
+    }
+
+    /// Everything that the reduction depends on, for resuming and for provenance.
+    fn parameters(&self) -> Value {
+        let Self {
+            prepared,
+            recipe,
+            fingerprint,
+            ..
+        } = self;
+        let plan = &prepared.plan;
+        let calibration = plan.calibration();
+        let bytes: Vec<u8> = calibration
+            .pixel_valid
+            .iter()
+            .map(|&valid| u8::from(valid))
+            .collect();
+        let of_pattern = |pattern: Option<&halotau::ndarray::Array2<f64>>| {
+            pattern.map(|pattern| {
+                let bytes: Vec<u8> = pattern
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect();
+                blake3::hash(&bytes).to_hex().to_string()
+            })
+        };
+        json!({
+            "fingerprint": fingerprint,
+            "header": prepared.header,
+            "region": plan.region(),
+            "pattern": { "bin": recipe.pattern.bin, "mask": blake3::hash(&bytes).to_hex().to_string(),
+                         "dark": of_pattern(plan.dark_pattern()), "gain": of_pattern(plan.gain_pattern()) },
+            "annulus_q_range_per_nm": plan.annulus().range,
+            "calibration": calibration,
+            "time_basis": recipe.time.basis,
+        })
+    }
 }
 
-fn pass(
+fn reduce_shard(
     prepared: &Prepared,
     shard: &Shard,
     memory: MemoryPlan,
@@ -372,12 +480,11 @@ fn pass(
     })
 }
 
-fn begin_stage(prepared: &Prepared, context: &Context<'_>, n_done: usize) {
+fn begin_stage(prepared: &Prepared, shards: &[Shard], context: &Context<'_>) {
     let shape = prepared.header.shape;
     let frame_bytes =
         (shape.frame_len() * prepared.header.sample_type.n_bytes() * shape.n_times) as u64;
-    let shards = prepared.plan.shards();
-    let positions = shards.iter().skip(n_done).map(|shard| {
+    let positions = shards.iter().map(|shard| {
         let cols = if shard.n_cols == shape.n_cols {
             shape.n_cols
         } else {
@@ -390,34 +497,4 @@ fn begin_stage(prepared: &Prepared, context: &Context<'_>, n_done: usize) {
         positions.sum::<u64>() * frame_bytes,
         Unit::Bytes,
     );
-}
-
-/// Everything that the reduction depends on, for resuming and for provenance.
-fn parameters(prepared: &Prepared, recipe: &Recipe, fingerprint: &str) -> Result<Value> {
-    let plan = &prepared.plan;
-    let calibration = plan.calibration();
-    let bytes: Vec<u8> = calibration
-        .pixel_valid
-        .iter()
-        .map(|&valid| u8::from(valid))
-        .collect();
-    let of_pattern = |pattern: Option<&halotau::ndarray::Array2<f64>>| {
-        pattern.map(|pattern| {
-            let bytes: Vec<u8> = pattern
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            blake3::hash(&bytes).to_hex().to_string()
-        })
-    };
-    Ok(json!({
-        "fingerprint": fingerprint,
-        "header": prepared.header,
-        "region": plan.region(),
-        "pattern": { "bin": recipe.pattern.bin, "mask": blake3::hash(&bytes).to_hex().to_string(),
-                     "dark": of_pattern(plan.dark_pattern()), "gain": of_pattern(plan.gain_pattern()) },
-        "annulus_q_range_per_nm": plan.annulus().range,
-        "calibration": calibration,
-        "time_basis": recipe.time.basis,
-    }))
 }

@@ -354,7 +354,7 @@ pub fn output_folder(loaded: &Loaded) -> PathBuf {
 }
 
 /// The folder of each data block: the output folder itself for one, `633K` and so on for several.
-fn block_folders(loaded: &Loaded) -> Result<Vec<PathBuf>> {
+pub(crate) fn block_folders(loaded: &Loaded) -> Result<Vec<PathBuf>> {
     let blocks = loaded.require_data()?;
     let folder = output_folder(loaded);
     let mut folders: Vec<PathBuf> = Vec::new();

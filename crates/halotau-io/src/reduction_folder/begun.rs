@@ -78,7 +78,7 @@ pub(super) fn begun(folder: &Path) -> Result<Option<Attributes>> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             sweep(folder)?;
-            let is_empty = entries(folder)?.iter().all(|entry| is_lock(entry));
+            let is_empty = entries(folder)?.iter().all(is_lock);
             return if is_empty {
                 Ok(None)
             } else {
