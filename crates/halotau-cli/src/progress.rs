@@ -166,7 +166,8 @@ fn amount(value: f64, unit: Unit) -> String {
     }
 }
 
-fn duration(seconds: f64) -> String {
+/// Seconds for people: 12 min 30 s.
+pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 9.95 => format!("{s:.1} s"),
         s if s < 60.0 => format!("{s:.0} s"),

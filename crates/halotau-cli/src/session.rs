@@ -1,9 +1,11 @@
 //! How this call of the command prints and works.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::Instant;
 
 use halotau::series::Warning;
 use halotau_flow::recipe_file::{self, Loaded};
+use halotau_flow::run::{self, Plan};
 use halotau_flow::{Context, Error, Event, memory};
 use serde::Serialize;
 
@@ -64,6 +66,13 @@ impl Session {
             .iter()
             .for_each(|warning| self.warn(warning));
         Ok(loaded)
+    }
+
+    /// Says what a run would do, with a trial of how fast the data are read.
+    pub(crate) fn plan(&self, loaded: &Loaded) -> Result<Plan> {
+        let begin = Instant::now();
+        let clock = || begin.elapsed().as_secs_f64();
+        self.with_context(|context| run::plan(loaded, context, &clock))
     }
 
     /// Says what a person should know of the data, on stderr.

@@ -296,6 +296,7 @@ fn the_whole_job_runs_and_its_results_are_used_again() {
     );
     let plan = done("run data/recipe.toml --dry-run --json").json();
     assert_eq!(plan["series"][1]["n_positions"], 16);
+    assert!(plan["pass_s"].as_f64().unwrap() > 0.0);
     assert!(!folder.path().join("data/halotau-results").exists());
     let summary = done("run data/recipe.toml -o out -q --json").json();
     let temperatures = summary["temperatures"].as_array().unwrap();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use halotau::map::LoadShard;
 use halotau::recipe::{DataBlock, Recipe};
@@ -478,6 +478,42 @@ fn reduce_shard(
             .plan
             .reduce_shard(source, shard, memory.buffer_bytes as usize, &read)?)
     })
+}
+
+/// Bytes of frames that the pass gets through in a second, tried on the last shard, which was hardly read just before, for
+/// two seconds at most.
+///
+/// # Errors
+///
+/// Those of the pass.
+pub(crate) fn trial(
+    prepared: &Prepared,
+    context: &Context<'_>,
+    clock: &(dyn Fn() -> f64 + Sync),
+) -> Result<f64> {
+    const LONGEST_S: f64 = 2.0;
+    const BUFFER: usize = 32 << 20;
+    let shards = prepared.plan.shards();
+    let Some(shard) = shards.last() else {
+        return Ok(f64::NAN);
+    };
+    let n_bytes = AtomicU64::new(0);
+    let begin = clock();
+    let read = |bytes| {
+        n_bytes.fetch_add(bytes, Ordering::Relaxed);
+        clock() - begin < LONGEST_S
+    };
+    let source = prepared.source.as_ref();
+    let tried = context.install(|| {
+        let done = prepared.plan.reduce_shard(source, shard, BUFFER, &read);
+        Ok(done.map(|_| ()))
+    })?;
+    match tried {
+        Ok(()) | Err(halotau::Error::Stopped) => {
+            Ok(n_bytes.into_inner() as f64 / (clock() - begin).max(1e-6))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn begin_stage(prepared: &Prepared, shards: &[Shard], context: &Context<'_>) {

@@ -17,7 +17,7 @@ use crate::draw::{self, Drawable};
 use crate::error::{Error, Result};
 use crate::prepare::{merged_header, prepare};
 use crate::recipe_file::{self, Loaded};
-use crate::reduce::{MemoryPlan, REDUCTION, Reduced, memory_plan, reduce};
+use crate::reduce::{self, MemoryPlan, REDUCTION, Reduced, memory_plan, reduce};
 use crate::report::{self, ReportParts};
 use crate::results;
 use crate::study::study;
@@ -46,6 +46,8 @@ pub struct Plan {
     pub series: Vec<SeriesPlan>,
     /// Bytes that are read in all.
     pub read_bytes: u64,
+    /// Seconds that the passes over the data will take, from a trial on a part of each.
+    pub pass_s: f64,
     /// The largest memory of any step.
     pub memory_bytes: u64,
 }
@@ -67,6 +69,8 @@ pub struct SeriesPlan {
     pub n_shards: usize,
     /// Bytes that are read.
     pub read_bytes: u64,
+    /// Seconds that the pass will take, from a trial on a part of the data.
+    pub pass_s: f64,
     /// Memory of the pass.
     pub memory: MemoryPlan,
     /// Center of the pattern, native pixels.
@@ -75,12 +79,16 @@ pub struct SeriesPlan {
     pub warnings: Vec<Warning>,
 }
 
-/// Says what [`run`] would do, without writing anything.
+/// Says what [`run`] would do, without writing anything. `clock` gives seconds since any moment, for the trial that tells how long.
 ///
 /// # Errors
 ///
 /// All that [`run`] would find before its first pass.
-pub fn plan(loaded: &Loaded, context: &Context<'_>) -> Result<Plan> {
+pub fn plan(
+    loaded: &Loaded,
+    context: &Context<'_>,
+    clock: &(dyn Fn() -> f64 + Sync),
+) -> Result<Plan> {
     let mut series = Vec::new();
     for block in loaded.require_data()? {
         let prepared =
@@ -91,6 +99,8 @@ pub fn plan(loaded: &Loaded, context: &Context<'_>) -> Result<Plan> {
         let shape = prepared.header.shape;
         let frame_bytes = shape.frame_len() * prepared.header.sample_type.n_bytes();
         let calibration = prepared.plan.calibration();
+        let read_bytes = (n_positions * shape.n_times * frame_bytes) as u64;
+        let bytes_per_s = reduce::trial(&prepared, context, clock)?;
         series.push(SeriesPlan {
             name: prepared.header.name.clone(),
             shape,
@@ -102,7 +112,8 @@ pub fn plan(loaded: &Loaded, context: &Context<'_>) -> Result<Plan> {
             n_positions,
             n_annulus_pixels: prepared.plan.annulus().len(),
             n_shards: shards.len(),
-            read_bytes: (n_positions * shape.n_times * frame_bytes) as u64,
+            read_bytes,
+            pass_s: read_bytes as f64 / bytes_per_s,
             memory,
             center: [calibration.center_row, calibration.center_col],
             warnings: prepared.warnings,
@@ -111,6 +122,7 @@ pub fn plan(loaded: &Loaded, context: &Context<'_>) -> Result<Plan> {
     Ok(Plan {
         folder: output_folder(loaded),
         read_bytes: series.iter().map(|series| series.read_bytes).sum(),
+        pass_s: series.iter().map(|series| series.pass_s).sum(),
         memory_bytes: series
             .iter()
             .map(|series| {

@@ -44,7 +44,7 @@ impl Reduce {
             ));
         }
         if session.dry_run {
-            let plan = session.with_context(|context| run::plan(&loaded, context))?;
+            let plan = session.plan(&loaded)?;
             return session.print(&plan_text(&plan), &plan);
         }
         if let Some(n_tasks) = self.tasks {

@@ -7,6 +7,7 @@ use halotau_flow::results::Summary;
 use halotau_flow::run::{self, Plan, RunOutcome};
 
 use crate::arguments::RecipeArguments;
+use crate::progress::duration;
 use crate::session::Session;
 use crate::study_text::study_text;
 
@@ -27,7 +28,7 @@ impl Run {
     pub(crate) fn run(&self, session: &Session) -> Result<()> {
         let loaded = session.load(&self.recipe)?;
         if session.dry_run {
-            let plan = session.with_context(|context| run::plan(&loaded, context))?;
+            let plan = session.plan(&loaded)?;
             return session.print(&plan_text(&plan), &plan);
         }
         let outcome = session.with_context(|context| run::run(&loaded, context))?;
@@ -51,8 +52,9 @@ pub(crate) fn print_outcome(session: &Session, outcome: &RunOutcome) -> Result<(
 /// What a run would do, for people.
 pub(crate) fn plan_text(plan: &Plan) -> String {
     let mut text = format!(
-        "plan  read {} · {} of memory at most · results in {}\n",
+        "plan  read {} in about {}, as fast as a part of it was read now · {} of memory at most · results in {}\n",
         size_text(plan.read_bytes),
+        duration(plan.pass_s),
         size_text(plan.memory_bytes),
         plan.folder.display()
     );
