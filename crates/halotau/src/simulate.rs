@@ -22,7 +22,8 @@
 //! **Edges.** A pattern is one discrete Fourier transform, so speckle at one edge continues at the opposite edge.
 //!
 //! **Drift.** A scan position looks at the sample's scan point that is nearest after the drift and at the remainder with a shifted
-//! probe. Relaxation time and contrast belong to the scan point. A drift of whole steps is thus undone exactly by an index.
+//! probe. Relaxation time and contrast belong to the scan point, thickness and edge move with the remainder too. A drift of whole
+//! steps is thus undone exactly by an index.
 //!
 //! **Cost.** A position takes one normal variate and a Fourier transform a pixel and time. For a stretch other than 1 the
 //! memory costs a product with a triangular matrix, which grows as the square of the number of times; a thread holds
@@ -338,7 +339,6 @@ impl Simulation {
         let frame_len = self.header.shape.frame_len();
         let on_sample = self.maps.on_sample(point);
         let contrast_root = self.maps.contrast(point).sqrt() as f32;
-        let level = self.maps.thickness(point);
         let probes: Vec<(Shift, Place)> = times
             .iter()
             .map(|&time| {
@@ -377,6 +377,8 @@ impl Simulation {
             if before.replace(shift) != Some(shift) {
                 amplitude = self.probe.centered(place, view.center.row, view.center.col);
             }
+            let col = point.col as f64 + shift.rest_col_nm / self.settings.step_nm;
+            let level = self.maps.thickness(col);
             let scale = (level * self.current(view.position, time)) as f32;
             let frame = &mut frames[time * frame_len..][..frame_len];
             if on_sample {

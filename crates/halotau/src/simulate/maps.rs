@@ -107,15 +107,18 @@ impl SampleMaps {
         }
     }
 
-    /// Intensity of a point relative to the middle of the scan.
-    pub(super) fn thickness(&self, point: Point) -> f64 {
-        if !self.on_sample(point) {
-            return self.vacuum_level;
-        }
+    /// Intensity at a column, between columns too, relative to the middle of the scan.
+    ///
+    /// From the last column in vacuum to the first on the sample it changes in a straight line, so that the edge moves as far as the sample.
+    pub(super) fn thickness(&self, col: f64) -> f64 {
         let last = (self.n_cols as f64 - 1.0).max(1.0);
-        let from_middle = point.col as f64 / last - 0.5;
         // Where drift leads beyond the thin end of the wedge, there is nothing.
-        (1.0 + self.thickness_gradient * from_middle).max(0.0)
+        let sample = (1.0 + self.thickness_gradient * (col / last - 0.5)).max(0.0);
+        if self.vacuum_cols == 0 {
+            return sample;
+        }
+        let covered = (col - self.vacuum_cols as f64 + 1.0).clamp(0.0, 1.0);
+        covered * sample + (1.0 - covered) * self.vacuum_level
     }
 
     fn idx(&self, point: Point) -> [usize; 2] {
@@ -253,6 +256,17 @@ mod tests {
                 let [low, high] = settings.glass.contrast_range;
                 assert!(maps.contrast.iter().all(|c| (low..=high).contains(c)));
             }
+        }
+    }
+
+    #[test]
+    fn the_edge_moves_between_columns() {
+        let mut settings = SimulationSettings::default();
+        settings.artifacts.vacuum_cols = 4;
+        settings.artifacts.vacuum_level = 0.1;
+        let maps = SampleMaps::new(&settings, 0);
+        for (col, level) in [(2.0, 0.1), (3.0, 0.1), (3.5, 0.55), (4.0, 1.0), (9.0, 1.0)] {
+            assert!((maps.thickness(col) - level).abs() < 1e-12, "column {col}");
         }
     }
 

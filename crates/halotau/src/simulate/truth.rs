@@ -118,7 +118,7 @@ impl Truth {
             drift_row_nm: drift.row_nm.clone(),
             drift_col_nm: drift.col_nm.clone(),
             slow_current: slow_current(settings, temperature_idx, times),
-            thickness: map(&|point| maps.thickness(point)),
+            thickness: map(&|point| maps.thickness(point.col as f64)),
             mean_electrons: Array2::from_shape_vec(detector.gain_map.dim(), mean_electrons)
                 .expect("one value a pattern pixel"),
             gain_map: detector.gain_map.clone(),
