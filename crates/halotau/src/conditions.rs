@@ -387,7 +387,7 @@ fn drift(
     }
     let (n_rows, n_cols) = (reduction.n_rows(), reduction.n_cols());
     let moved = |course: &crate::drift::Course| {
-        if course.is_certain() {
+        if course.is_significant() {
             course.range()
         } else {
             0.0
@@ -400,6 +400,7 @@ fn drift(
             cols,
             n_rows,
             n_cols,
+            drift: Box::new(drift),
         });
     }
     Ok(Some(drift))

@@ -17,9 +17,9 @@
 //! half of it a measured tau says more about the stage than about the glass.
 
 pub mod align;
-mod balance;
 pub mod images;
-mod network;
+mod lean;
+pub(crate) mod network;
 mod overlap;
 pub mod speckle;
 mod spectra;
@@ -146,6 +146,9 @@ pub struct Drift {
 /// An error of more than this cannot place a whole step: rounding would shuffle positions.
 const MAX_APPLIED_ERROR: f64 = 0.35;
 
+/// Movement, root mean square about its mean, in units of its error, above which it is one.
+const MIN_SIGNIFICANCE: f64 = 2.0;
+
 /// A direction of the images is used below this error; beyond, it is often a wrong peak.
 const MAX_IMAGE_ERROR: f64 = 0.15;
 
@@ -197,9 +200,15 @@ impl Course {
         self.origin != DriftOrigin::Unknown && self.rms_error() <= MAX_APPLIED_ERROR
     }
 
-    /// Whole steps to apply, `[time]`: zero where the course is not certain.
+    /// Whether it is more than its own error: a still sample seems to move by as much as that.
+    pub fn is_significant(&self) -> bool {
+        self.origin != DriftOrigin::Unknown
+            && root_mean_square(&centered(&self.steps)) > MIN_SIGNIFICANCE * self.rms_error()
+    }
+
+    /// Whole steps to apply, `[time]`: zero where the course is not certain, or not distinguishable from rest.
     pub fn whole_steps(&self) -> Vec<i64> {
-        if !self.is_certain() {
+        if !self.is_certain() || !self.is_significant() {
             return vec![0; self.steps.len()];
         }
         self.steps.iter().map(|step| step.round() as i64).collect()

@@ -1,5 +1,6 @@
 //! What can be wrong with data or settings, said for the person who can cure it.
 
+use crate::drift::Drift;
 use crate::series::{Position, SampleType};
 
 /// The result of every fallible function of this crate.
@@ -171,6 +172,8 @@ pub enum Error {
         n_rows: usize,
         /// Columns of the scan.
         n_cols: usize,
+        /// The course, to be looked at.
+        drift: Box<Drift>,
     },
     /// The caller asked to stop.
     #[error("stopped on request")]

@@ -12,6 +12,7 @@
 
 use ndarray::Array2;
 
+use crate::drift::network::solve_small;
 use crate::error::{Error, Result};
 use crate::rank;
 use crate::recipe::{MaskShape, Scan, VacuumSearch};
@@ -20,8 +21,11 @@ use crate::reduce::Reduction;
 /// Vacuum is at most this share of the sample's intensity.
 const MAX_VACUUM_LEVEL: f64 = 0.5;
 
-/// Sample and vacuum must be apart by this many spreads of either.
-const MIN_SEPARATION: f64 = 4.0;
+/// Sample and vacuum must be apart by this many spreads of either; the halves of an even wedge are by 2.7.
+const MIN_SEPARATION: f64 = 3.5;
+
+/// Distance from the first, rough edge in scan steps beyond which a probe lies on the sample as a whole.
+const FULL_COVER: f64 = 3.0;
 
 /// Share of the scan below which a dark patch is a defect and not vacuum.
 const MIN_VACUUM_SHARE: f64 = 0.01;
@@ -163,10 +167,30 @@ pub fn vacuum(intensity: &Array2<f64>) -> Array2<bool> {
     let Some((low, high)) = two_classes(&sorted) else {
         return none;
     };
-    let threshold = (low + high) / 2.0;
-    let dark = intensity.mapv(|value| value < threshold);
-    let mut vacuum = none;
-    for patch in patches(&dark) {
+    let rough = at_border(&intensity.mapv(|value| value < (low + high) / 2.0));
+    let Some(distance) = edge_distance(&rough) else {
+        return none;
+    };
+    // The edge is where the intensity is half of what the sample beside it has, wedge or not.
+    let inside = intensity
+        .indexed_iter()
+        .zip(&distance)
+        .filter(|((_, value), distance)| value.is_finite() && **distance > FULL_COVER)
+        .map(|((at, value), _)| (at, *value));
+    let Some(sample) = plane(inside) else {
+        return rough;
+    };
+    let dark = Array2::from_shape_fn(intensity.dim(), |(row, col)| {
+        let beside = sample(row, col).clamp(0.3 * high, 3.0 * high);
+        intensity[[row, col]] < (low + beside) / 2.0
+    });
+    at_border(&dark)
+}
+
+/// The dark patches that reach the border and are large enough.
+fn at_border(dark: &Array2<bool>) -> Array2<bool> {
+    let mut vacuum = Array2::from_elem(dark.dim(), false);
+    for patch in patches(dark) {
         let at_border = patch.iter().any(|&(row, col)| {
             row == 0 || col == 0 || row + 1 == dark.nrows() || col + 1 == dark.ncols()
         });
@@ -179,7 +203,26 @@ pub fn vacuum(intensity: &Array2<f64>) -> Array2<bool> {
     vacuum
 }
 
-/// Medians of the two classes that sorted values fall into with the least variance inside each (Otsu), where they are separate
+/// The plane through values at positions (row, col); none where they do not determine one.
+fn plane(
+    values: impl Iterator<Item = ((usize, usize), f64)>,
+) -> Option<impl Fn(usize, usize) -> f64> {
+    let mut matrix = [[0.0; 3]; 3];
+    let mut right = [0.0; 3];
+    for ((row, col), value) in values {
+        let terms = [1.0, row as f64, col as f64];
+        for first in 0..3 {
+            right[first] += terms[first] * value;
+            for second in 0..3 {
+                matrix[first][second] += terms[first] * terms[second];
+            }
+        }
+    }
+    let [level, down, across] = solve_small(matrix, right)?;
+    Some(move |row: usize, col: usize| level + down * row as f64 + across * col as f64)
+}
+
+/// Levels of the two classes that sorted values fall into with the least variance inside each (Otsu), where they are separate
 /// enough to be vacuum and sample.
 fn two_classes(sorted: &[f64]) -> Option<(f64, f64)> {
     let n = sorted.len();
@@ -201,13 +244,17 @@ fn two_classes(sorted: &[f64]) -> Option<(f64, f64)> {
     if low.is_empty() || high.is_empty() {
         return None;
     }
+    // What lies between the classes, half on the edge, belongs to neither.
     let spread = |values: &[f64]| {
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+        let middle = rank::median(values);
+        let away: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+        1.4826 * rank::median(&away)
     };
     let (low_level, high_level) = (rank::median(low), rank::median(high));
-    let separate = high_level - low_level > MIN_SEPARATION * spread(low).max(spread(high));
-    (separate && low_level < MAX_VACUUM_LEVEL * high_level).then_some((low_level, high_level))
+    // A narrow strip of vacuum is half edge: its own spread counts half, and its darkest tenth is its level.
+    let separate = high_level - low_level > MIN_SEPARATION * (0.5 * spread(low)).max(spread(high));
+    (separate && low_level < MAX_VACUUM_LEVEL * high_level)
+        .then(|| (rank::quantile(low, 0.1), high_level))
 }
 
 /// Connected patches of true values, four neighbors each.

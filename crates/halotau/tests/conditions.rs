@@ -128,6 +128,26 @@ fn drift_comes_back_from_speckle_with_its_error() {
     assert!(limit.before_s.unwrap() < 3000.0, "{limit:?}");
 }
 
+/// Neighbors that forget at different rates lean the peak of their correlation as a drift would.
+#[test]
+fn a_gradient_of_tau_moves_nothing() {
+    for seed in [1, 2] {
+        let mut settings = settings();
+        (settings.seed, settings.n_rows, settings.n_cols) = (seed, 20, 20);
+        (settings.n_times, settings.total_s, settings.step_nm) = (40, vec![400.0], 0.16);
+        (settings.glass.tau_median_s, settings.glass.ln_tau_spread) = (250.0, 0.7);
+        settings.glass.correlation_length_nm = 2.0;
+        let measured = measured(&settings, &counts(&settings), &recipe());
+        let drift = measured.conditions.drift.as_ref().unwrap();
+        for course in [&drift.row, &drift.col] {
+            let off = off(course, &vec![0.0; 40], settings.step_nm);
+            assert!(off < 2.5 * course.rms_error(), "{off} steps at seed {seed}");
+            assert!(course.rms_error() < 0.2, "{}", course.rms_error());
+        }
+        assert!(measured.alignment.is_still(), "seed {seed}");
+    }
+}
+
 #[test]
 fn an_ideal_experiment_raises_no_alarm() {
     let settings = settings();

@@ -4,29 +4,43 @@
 //! image_t(r) ≈ gain_t · reference(r + d_t) + level_t          weighted least squares over valid positions
 //! ```
 //!
-//! The whole step is the highest masked, normalized correlation of the image of a scan with the reference (mean and spread taken
-//! over the positions that both have, as in Padfield, IEEE Trans. Image Process. 21, 2706 (2012), doi 10.1109/TIP.2011.2181402);
-//! the part of a step is the least-squares registration from there. Gain and level take changes of the beam current away, and with them
-//! a wedge of thickness: only structure counts. Whitening the spectrum, as a pure phase correlation does, would
-//! lift the noise of a glass, whose images hold low frequencies only. The reference is the first scan, or the mean of all scans at
-//! their shifts so far, found again until it stands.
+//! Every scan is compared with scans 1, 2, 3, 5, 8 ... before it: near ones still show the same texture of the glass, distant ones keep
+//! errors from adding up, and the course that fits all of them is taken (`network`). The whole step is the highest masked, normalized
+//! correlation (mean and spread taken over the positions that both have, as in Padfield, IEEE Trans. Image Process. 21, 2706 (2012), doi
+//! 10.1109/TIP.2011.2181402); the part of a step is the least-squares registration from there. Gain and level take changes of the beam
+//! current away, and with them a wedge of thickness: only structure counts. Whitening the spectrum, as a pure phase correlation does,
+//! would lift the noise of a glass, whose images hold low frequencies only. Images are smoothed over a step, because interpolated noise is
+//! least between positions and would draw every shift there.
 //!
 //! Along an edge nothing moves visibly: each direction has its own error, from leaving out one tile of the image at a time.
 
-use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 
-use super::network::solve_small;
+use super::network::{Link, Network, solve_small};
+use crate::rank;
 use crate::statistics::jackknife_error;
 
 /// Whole steps that a scan may move from the one before.
-const REACH: i64 = 6;
+const REACH: i64 = 3;
 
 /// Times that the mean reference is made again.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// Tiles along either side; each should hold several probe areas.
 const TILES: usize = 4;
+
+/// Distances of the scans that are compared.
+const LAGS: [usize; 9] = [1, 2, 3, 5, 8, 13, 21, 34, 55];
+
+/// Steps from the start beyond which a registration is lost.
+const MAX_REFINED: f64 = 2.0;
+
+/// Errors below this are better than interpolation can be.
+const MIN_ERROR: f64 = 0.02;
+
+/// A pair whose error is larger says nothing about a direction.
+const MAX_PAIR_ERROR: f64 = 1.0;
 
 /// What the images are registered to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -66,67 +80,170 @@ pub fn register(
     if times.len() < 3 || n_rows.min(n_cols) < 4 {
         return None;
     }
+    let images = smoothed(&images);
     let image = |time: usize| images.index_axis(Axis(0), time);
-    let mut base = Base::new(image(times[0]).to_owned());
-    let mut shifts: Vec<(f64, f64)> = Vec::with_capacity(times.len());
-    let mut last = (0.0, 0.0);
-    for &time in &times {
-        let whole = base.whole_step(image(time), last);
-        last = base
-            .refine(image(time), whole)
-            .map_or(whole, |fit| fit.shift);
-        shifts.push(last);
-    }
-    if reference == Reference::Mean {
-        for _ in 0..ROUNDS {
-            base = Base::new(mean_at(&images, &times, &shifts));
-            shifts = times
-                .par_iter()
-                .zip(&shifts)
-                .map(|(&time, &start)| {
-                    base.refine(image(time), start)
-                        .map_or(start, |fit| fit.shift)
-                })
-                .collect();
+    let pairs = Pairs::new(&images, &times);
+    let mut shifts: Vec<(f64, f64)> = pairs.steps(0).into_iter().zip(pairs.steps(1)).collect();
+    let mut fits: Vec<Option<Fit>> = Vec::new();
+    for _ in 0..ROUNDS {
+        let base = Base::new(match reference {
+            Reference::First => image(times[0]).to_owned(),
+            Reference::Mean => mean_at(&images, &times, &shifts),
+        });
+        fits = times
+            .par_iter()
+            .zip(&shifts)
+            .map(|(&time, &start)| base.refine(image(time), start))
+            .collect();
+        for (shift, fit) in shifts.iter_mut().zip(&fits) {
+            *shift = fit.as_ref().map_or(*shift, |fit| fit.shift);
         }
     }
-    let fits: Vec<Option<Fit>> = times
-        .par_iter()
-        .zip(&shifts)
-        .map(|(&time, &start)| base.refine(image(time), start))
-        .collect();
-    let pick = |value: &dyn Fn(&Fit) -> f64, otherwise: f64| -> Vec<f64> {
-        let known: Vec<f64> = fits
+    let errors = |pick: fn(&Fit) -> f64| -> Vec<f64> {
+        let known = fits
             .iter()
-            .map(|fit| fit.as_ref().map_or(otherwise, value))
-            .collect();
-        (0..n_times)
-            .map(|time| super::between(&times, &known, time))
-            .collect()
+            .map(|fit| fit.as_ref().map_or(f64::INFINITY, pick));
+        tolerant(known.collect())
     };
-    let rows: Vec<f64> = shifts.iter().map(|shift| shift.0).collect();
-    let cols: Vec<f64> = shifts.iter().map(|shift| shift.1).collect();
-    let course = |values: &[f64]| -> Vec<f64> {
-        let filled = (0..n_times)
-            .map(|time| super::between(&times, values, time))
-            .collect();
-        super::from_first(filled)
-    };
+    let (row_error, col_error) = (errors(|fit| fit.error.0), errors(|fit| fit.error.1));
     let mut likeness = vec![f64::NAN; n_times];
     for (&time, fit) in times.iter().zip(&fits) {
         likeness[time] = fit.as_ref().map_or(f64::NAN, |fit| fit.likeness);
     }
+    let rows: Vec<f64> = shifts.iter().map(|shift| shift.0).collect();
+    let cols: Vec<f64> = shifts.iter().map(|shift| shift.1).collect();
+    let over_all = |values: &[f64]| -> Vec<f64> {
+        (0..n_times)
+            .map(|time| super::between(&times, values, time))
+            .collect()
+    };
     Some(Registration {
-        row: course(&rows),
-        col: course(&cols),
-        row_error: pick(&|fit| fit.error.0, f64::INFINITY),
-        col_error: pick(&|fit| fit.error.1, f64::INFINITY),
+        row: super::from_first(over_all(&rows)),
+        col: super::from_first(over_all(&cols)),
+        row_error: over_all(&row_error),
+        col_error: over_all(&col_error),
         likeness,
     })
 }
 
+/// A few scans that could not be placed keep the place that their neighbors give them, with three times the usual error.
+fn tolerant(mut errors: Vec<f64>) -> Vec<f64> {
+    let finite: Vec<f64> = errors.iter().copied().filter(|e| e.is_finite()).collect();
+    if 10 * finite.len() >= 9 * errors.len() {
+        let usual = rank::median(&finite);
+        for error in errors.iter_mut().filter(|error| error.is_infinite()) {
+            *error = 3.0 * usual;
+        }
+    }
+    errors
+}
+
+/// Every image averaged with its neighbors, weights 1, 2, 1 along either direction; NaN where it is not known.
+fn smoothed(images: &ArrayView3<'_, f64>) -> Array3<f64> {
+    let (_, n_rows, n_cols) = images.dim();
+    let mut smooth = Array3::from_elem(images.dim(), f64::NAN);
+    for (mut smooth, image) in smooth.outer_iter_mut().zip(images.outer_iter()) {
+        for ((row, col), smooth) in smooth.indexed_iter_mut() {
+            if !image[[row, col]].is_finite() {
+                continue;
+            }
+            let (mut sum, mut weight) = (0.0, 0.0);
+            for at_row in row.saturating_sub(1)..(row + 2).min(n_rows) {
+                for at_col in col.saturating_sub(1)..(col + 2).min(n_cols) {
+                    let value = image[[at_row, at_col]];
+                    if value.is_finite() {
+                        let away = at_row.abs_diff(row) + at_col.abs_diff(col);
+                        let share = 0.5_f64.powi(away as i32);
+                        sum += share * value;
+                        weight += share;
+                    }
+                }
+            }
+            *smooth = sum / weight;
+        }
+    }
+    smooth
+}
+
+/// Two scans, by their places among the used ones, and how they lie to one another.
+struct Pair {
+    first: usize,
+    second: usize,
+    fit: Fit,
+}
+
+struct Pairs {
+    n: usize,
+    found: Vec<Pair>,
+}
+
+impl Pairs {
+    /// Registers pairs, near ones first: their course says where to look for distant ones.
+    fn new(images: &Array3<f64>, times: &[usize]) -> Self {
+        let n = times.len();
+        let mut pairs = Self {
+            n,
+            found: Vec::new(),
+        };
+        for lag in LAGS.into_iter().take_while(|&lag| lag < n) {
+            let (rows, cols) = (pairs.steps(0), pairs.steps(1));
+            let found: Vec<Pair> = (0..n - lag)
+                .into_par_iter()
+                .filter_map(|first| {
+                    let second = first + lag;
+                    let image = images.index_axis(Axis(0), times[second]);
+                    let base = Base::new(images.index_axis(Axis(0), times[first]).to_owned());
+                    let start = if lag == 1 {
+                        base.whole_step(image, (0.0, 0.0))
+                    } else {
+                        (rows[second] - rows[first], cols[second] - cols[first])
+                    };
+                    base.refine(image, start)
+                        .map(|fit| Pair { first, second, fit })
+                })
+                .collect();
+            pairs.found.extend(found);
+        }
+        pairs
+    }
+
+    fn network(&self, direction: usize) -> Option<Network> {
+        let weight = |pair: &Pair| {
+            let error = [pair.fit.error.0, pair.fit.error.1][direction];
+            if error < MAX_PAIR_ERROR {
+                error.max(MIN_ERROR).powi(-2)
+            } else {
+                0.0
+            }
+        };
+        let links: Vec<Link> = self
+            .found
+            .iter()
+            .map(|pair| Link {
+                first: pair.first,
+                second: pair.second,
+                weight: weight(pair),
+            })
+            .collect();
+        // Fewer pairs than scans leave some to chance.
+        let n_known = links.iter().filter(|link| link.weight > 0.0).count();
+        (n_known + 1 >= self.n).then(|| Network::new(self.n, links))
+    }
+
+    /// The course along rows (0) or columns (1) over the used scans.
+    fn steps(&self, direction: usize) -> Vec<f64> {
+        let differences: Vec<f64> = self
+            .found
+            .iter()
+            .map(|pair| [pair.fit.shift.0, pair.fit.shift.1][direction])
+            .collect();
+        self.network(direction)
+            .map_or_else(|| vec![0.0; self.n], |network| network.solve(&differences))
+    }
+}
+
 /// Mean of all images at their shifts; NaN where none reaches.
-fn mean_at(images: &ArrayView3<'_, f64>, times: &[usize], shifts: &[(f64, f64)]) -> Array2<f64> {
+fn mean_at(images: &Array3<f64>, times: &[usize], shifts: &[(f64, f64)]) -> Array2<f64> {
     let (_, n_rows, n_cols) = images.dim();
     let mut sum = Array2::<f64>::zeros((n_rows, n_cols));
     let mut n = Array2::<f64>::zeros((n_rows, n_cols));
@@ -243,7 +360,19 @@ impl Normal {
         }
         self.n += sign * other.n;
     }
+
+    /// Changes of gain, level, row and column; zero along a direction in which the image is flat.
+    fn solve(&self) -> Option<[f64; 4]> {
+        let mut matrix = self.matrix;
+        let slopes = matrix[2][2] + matrix[3][3];
+        matrix[2][2] += FLAT * slopes;
+        matrix[3][3] += FLAT * slopes;
+        solve_small(matrix, self.right)
+    }
 }
+
+/// Share of the squared slopes below which a direction is flat.
+const FLAT: f64 = 1e-6;
 
 impl Base {
     fn new(image: Array2<f64>) -> Self {
@@ -312,7 +441,7 @@ impl Base {
         }
     }
 
-    /// Least-squares registration from a start, at most two steps away from it.
+    /// Least-squares registration from a start, at most [`MAX_REFINED`] steps away from it along either direction.
     fn refine(&self, image: ArrayView2<'_, f64>, start: (f64, f64)) -> Option<Fit> {
         let mut shift = start;
         for _ in 0..25 {
@@ -320,14 +449,16 @@ impl Base {
             let tiles = self.normals(image, shift, gain, level);
             let mut all = Normal::default();
             tiles.iter().for_each(|tile| all.add(tile, 1.0));
-            let step = solve_small(all.matrix, all.right)?;
+            let step = all.solve()?;
             let (row, col) = (step[2].clamp(-1.0, 1.0), step[3].clamp(-1.0, 1.0));
-            shift.0 += row;
-            shift.1 += col;
-            if libm::hypot(shift.0 - start.0, shift.1 - start.1) > 2.0 {
-                return None;
-            }
-            if row.abs().max(col.abs()) < 1e-4 {
+            // A direction that shows nothing must not take the other with it.
+            let next = (
+                (shift.0 + row).clamp(start.0 - MAX_REFINED, start.0 + MAX_REFINED),
+                (shift.1 + col).clamp(start.1 - MAX_REFINED, start.1 + MAX_REFINED),
+            );
+            let moved = (next.0 - shift.0).abs().max((next.1 - shift.1).abs());
+            shift = next;
+            if moved < 1e-4 {
                 break;
             }
         }
@@ -335,23 +466,34 @@ impl Base {
         let tiles = self.normals(image, shift, gain, level);
         let mut all = Normal::default();
         tiles.iter().for_each(|tile| all.add(tile, 1.0));
-        let filled: Vec<&Normal> = tiles.iter().filter(|tile| tile.n > 0.0).collect();
-        let replicates: Vec<(f64, f64)> = filled
+        let replicates: Vec<(f64, f64)> = tiles
             .iter()
+            .filter(|tile| tile.n > 0.0)
             .filter_map(|tile| {
                 let mut rest = all;
                 rest.add(tile, -1.0);
-                solve_small(rest.matrix, rest.right).map(|step| (step[2], step[3]))
+                rest.solve().map(|step| (step[2], step[3]))
             })
             .collect();
-        if replicates.len() < filled.len() || replicates.len() < 3 {
+        if replicates.len() < 3 {
             return None;
         }
-        let rows: Vec<f64> = replicates.iter().map(|replicate| replicate.0).collect();
-        let cols: Vec<f64> = replicates.iter().map(|replicate| replicate.1).collect();
+        let of = |pick: fn(&(f64, f64)) -> f64, slopes: f64| {
+            let values: Vec<f64> = replicates.iter().map(pick).collect();
+            let is_lost = (pick(&shift) - pick(&start)).abs() >= MAX_REFINED;
+            // Where nothing changes along a direction nothing is known of it.
+            if is_lost || slopes <= FLAT * (all.matrix[2][2] + all.matrix[3][3]) {
+                f64::INFINITY
+            } else {
+                jackknife_error(&values)
+            }
+        };
         Some(Fit {
             shift,
-            error: (jackknife_error(&rows), jackknife_error(&cols)),
+            error: (
+                of(|shift| shift.0, all.matrix[2][2]),
+                of(|shift| shift.1, all.matrix[3][3]),
+            ),
             likeness,
         })
     }

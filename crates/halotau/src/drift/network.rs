@@ -100,7 +100,7 @@ fn cholesky(mut matrix: Vec<f64>, n: usize) -> Vec<f64> {
 }
 
 /// Solves a few linear equations with the largest pivot; `None` where they do not determine the unknowns.
-pub(super) fn solve_small<const N: usize>(
+pub(crate) fn solve_small<const N: usize>(
     mut matrix: [[f64; N]; N],
     mut right: [f64; N],
 ) -> Option<[f64; N]> {

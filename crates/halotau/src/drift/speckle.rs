@@ -13,15 +13,14 @@
 //! the first scan alone would be forgotten.
 //!
 //! Where tau grows along the scan, the pair of an early and a late position may forget more or less than the pair of opposite
-//! order, and the peak would lean that way. Positions are weighted such that the gradient of the memory vanishes on average
-//! (`balance`): whatever the lean of one place, it is taken back at another.
+//! order, and the peak would lean that way. Half of what is possible is taken back, and the rest is a part of the error (`lean`).
 //!
 //! Errors come from leaving out one group of directions on the detector at a time: different directions hold independent speckle.
 
 use ndarray::ArrayView3;
 use rayon::prelude::*;
 
-use super::balance::balance;
+use super::lean::{self, gradients};
 use super::network::{Link, Network};
 use super::overlap::{FIRST_ZERO, Kernel, Peak, Sample};
 use super::spectra::{PairMap, Shifts, correlate};
@@ -31,7 +30,7 @@ use crate::statistics::jackknife_error;
 
 /// Distances of the pairs of scans that are compared, growing as the Fibonacci numbers: close pairs are alike, distant pairs
 /// keep errors from adding up.
-pub(super) const LAGS: [usize; 13] = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377];
+const LAGS: [usize; 13] = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377];
 
 /// Shifts that are looked at, scan steps either way.
 const REACH: usize = 16;
@@ -89,8 +88,9 @@ pub(crate) fn track(
         cols: (n_cols / 2).min(REACH) as i64,
     };
     let pairs = pairs(times.len());
-    let (weight, lean) = balance(blocks, scale, &times);
-    let maps = correlate(blocks, scale, &times, &weight, &pairs, &shifts);
+    let lags: Vec<usize> = LAGS.into_iter().filter(|&lag| lag < times.len()).collect();
+    let gradients = gradients(blocks, scale, &times, &lags);
+    let maps = correlate(blocks, scale, &times, &pairs, &shifts);
     let left: Vec<f64> = (0..shifts.len())
         .map(|index| {
             let (row, col) = shifts.at(index);
@@ -105,10 +105,9 @@ pub(crate) fn track(
             .map(|group| blocks.group.iter().filter(|&&of| of == group).count() as f64)
             .collect(),
         n: times.len(),
+        gradients: lags.into_iter().zip(gradients).collect(),
     };
-    let mut course = tracker.course()?;
-    course.add_lean(lean);
-    Ok(course.over_all(&times, n_times))
+    Ok(tracker.course()?.over_all(&times, n_times))
 }
 
 /// Pairs of scans to compare, by their places among the used scans.
@@ -124,6 +123,8 @@ struct Tracker {
     left: Vec<f64>,
     group_pixels: Vec<f64>,
     n: usize,
+    /// Gradient of the logarithm of the memory at each lag.
+    gradients: Vec<(usize, (f64, f64))>,
 }
 
 /// A pair whose peak was found.
@@ -261,8 +262,18 @@ impl Tracker {
             .into_par_iter()
             .filter_map(|at| self.found_near(at, kernel, radius, &row, &col))
             .collect();
-        let (weights, row, col) = self.weighted(&found, row, col);
-        let (row_error, col_error) = self.errors(&found, &weights, kernel, radius);
+        let (weights, mut row, mut col) = self.weighted(&found, row, col);
+        let (mut row_error, mut col_error) = self.errors(&found, &weights, kernel, radius);
+        let (row_lean, col_lean) = self.leaning(&found, &weights, kernel);
+        for (course, error, lean) in [
+            (&mut row, &mut row_error, row_lean),
+            (&mut col, &mut col_error, col_lean),
+        ] {
+            for ((course, error), lean) in course.iter_mut().zip(error).zip(lean) {
+                *course -= lean::LIKELY * lean;
+                *error = libm::hypot(*error, lean::UNKNOWN * lean);
+            }
+        }
         let mut likeness = vec![f64::NAN; self.n];
         for found in found.iter().filter(|found| found.lag == 1) {
             likeness[self.maps[found.map].second] = found.peak.amplitude;
@@ -359,6 +370,31 @@ impl Tracker {
         let rows: Vec<f64> = found.iter().map(|found| -found.peak.row).collect();
         let cols: Vec<f64> = found.iter().map(|found| -found.peak.col).collect();
         (network.solve(&rows), network.solve(&cols))
+    }
+
+    /// The full lean of the peak of pairs at a lag, scan steps along rows and columns.
+    fn lean(&self, kernel: Kernel, lag: usize) -> (f64, f64) {
+        let of = self.gradients.iter().find(|(of, _)| *of == lag);
+        of.map_or((0.0, 0.0), |(_, (row, col))| {
+            let a_gradient = kernel.per_step.powi(-2);
+            (row * a_gradient, col * a_gradient)
+        })
+    }
+
+    /// What the full lean makes of the course, less its mean.
+    fn leaning(&self, found: &[Found], weights: &[f64], kernel: Kernel) -> (Vec<f64>, Vec<f64>) {
+        let network = Network::new(self.n, self.links(found, weights));
+        let (rows, cols): (Vec<f64>, Vec<f64>) = found
+            .iter()
+            .map(|found| {
+                let (row, col) = self.lean(kernel, found.lag);
+                (-row, -col)
+            })
+            .unzip();
+        (
+            centered(network.solve(&rows)),
+            centered(network.solve(&cols)),
+        )
     }
 
     /// Weights from the scatter of the pairs of each distance about the course; pairs far off it count nothing.
@@ -473,22 +509,6 @@ fn smoothed(errors: &[f64]) -> Vec<f64> {
 }
 
 impl Course {
-    /// Adds what a gradient of the memory may make of the course: a lean of the peak that grows with the time between scans.
-    ///
-    /// ```text
-    /// A(D) = A exp(∓ lean · lag · D/2),  K² ≈ exp(−v²/4)   →   shift = ± lean · lag / per_step²
-    /// ```
-    fn add_lean(&mut self, lean: (f64, f64)) {
-        let middle = (self.row.len() as f64 - 1.0) / 2.0;
-        let a_scan = self.kernel.per_step.powi(-2);
-        let errors = self.row_error.iter_mut().zip(&mut self.col_error);
-        for (time, (row, col)) in errors.enumerate() {
-            let away = (time as f64 - middle) * a_scan;
-            *row = libm::hypot(*row, away * lean.0);
-            *col = libm::hypot(*col, away * lean.1);
-        }
-    }
-
     /// The course at every scan: straight lines across scans that were left out.
     fn over_all(self, times: &[usize], n_times: usize) -> Tracking {
         let fill = |values: &[f64]| -> Vec<f64> {

@@ -120,12 +120,11 @@ impl Transform {
     }
 }
 
-/// The correlations of pairs of used scans, frames weighted by the square of `weight`.
+/// The correlations of pairs of used scans.
 pub(super) fn correlate(
     blocks: &Blocks,
     scale: ArrayView3<'_, f64>,
     times: &[usize],
-    weight: &Array2<f64>,
     pairs: &[(usize, usize)],
     shifts: &Shifts,
 ) -> Vec<PairMap> {
@@ -151,7 +150,7 @@ pub(super) fn correlate(
         .map(|&time| {
             let image = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| {
                 if usable(scale[[time, row, col]]) {
-                    weight[[row, col]] as f32
+                    1.0
                 } else {
                     0.0
                 }
@@ -166,10 +165,7 @@ pub(super) fn correlate(
             let mut spectra = vec![vec![Complex32::default(); n_fft]; batch.len()];
             let members = blocks.values.iter().zip(&blocks.group);
             for (values, _) in members.filter(|(_, of)| **of == group) {
-                let mut images = fluctuations(values, scale, times);
-                for image in &mut images {
-                    image.zip_mut_with(weight, |value, &weight| *value *= weight as f32);
-                }
+                let images = fluctuations(values, scale, times);
                 let transformed: Vec<Vec<Complex32>> = images
                     .par_iter()
                     .map(|image| transform.forward(image))
