@@ -179,7 +179,7 @@ impl TimeAxis {
                     .ok_or_else(|| missing("timestamps"))?;
                 if times.len() != n_times {
                     return Err(Error::Shape {
-                        what: "the timestamps",
+                        what: "the list of timestamps",
                         expected: vec![n_times],
                         found: vec![times.len()],
                     });
@@ -203,6 +203,7 @@ impl TimeAxis {
             )?,
         };
         let mut warnings = axis.contradictions(total, period);
+        warnings.extend(axis.too_short(header));
         warnings.extend(axis.irregularities());
         Ok((axis, warnings))
     }
@@ -227,6 +228,23 @@ impl TimeAxis {
             .filter(|away| away.abs() < GAP - 1.0)
             .collect();
         (away.iter().map(|away| away * away).sum::<f64>() / away.len() as f64).sqrt()
+    }
+
+    /// A scan cannot take less than the dwell time of all its positions.
+    fn too_short(&self, header: &SeriesHeader) -> Option<Warning> {
+        let dwell_ms = header.dwell_ms.as_ref()?.value;
+        let least_s = 1e-3 * dwell_ms * header.shape.n_positions() as f64;
+        let usual_s = self.usual_step_s();
+        (usual_s < (1.0 - TIME_TOLERANCE) * least_s).then(|| {
+            Warning::new(
+                "W025",
+                format!(
+                    "{dwell_ms} ms at each of {} positions are {least_s:.2} s, but scans start every {usual_s:.2} s: dwell_ms, the scan shape or the \
+                     times are wrong. tau scales with the times.",
+                    header.shape.n_positions()
+                ),
+            )
+        })
     }
 
     /// Gaps and jitter of timestamps. Lags are means over pairs of scans: an irregular axis is right where its pairs are alike.
@@ -405,6 +423,27 @@ mod tests {
         assert_eq!(codes(&[0.0, 10.0, 20.0, 40.0, 50.0]), ["W022"]);
         assert_eq!(codes(&[0.0, 10.0, 14.0, 24.0, 34.0, 44.0]), ["W024"]);
         assert_eq!(codes(&[0.0, 12.0, 20.0, 30.0, 42.0, 50.0]), ["W023"]);
+    }
+
+    #[test]
+    fn a_scan_is_no_shorter_than_its_frames() {
+        let shape = SeriesShape {
+            n_times: 5,
+            n_rows: 60,
+            n_cols: 120,
+            pattern_rows: 4,
+            pattern_cols: 4,
+        };
+        let mut header = SeriesHeader::new("a", "memory", shape, SampleType::U8);
+        header.dwell_ms = Some(Stated::new(1.0, "recipe"));
+        let codes = |period_s: f64| -> Vec<String> {
+            let mut header = header.clone();
+            header.period_s = Some(Stated::new(period_s, "recipe"));
+            let (_, warnings) = TimeAxis::of(&header, TimeBasis::Auto).expect("a period is stated");
+            warnings.into_iter().map(|warning| warning.code).collect()
+        };
+        assert_eq!(codes(9.2), [""; 0]);
+        assert_eq!(codes(4.8), ["W025"]);
     }
 
     #[test]
