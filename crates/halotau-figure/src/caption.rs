@@ -1,6 +1,7 @@
 //! What does each figure show, in words? Captions with the conventions that the numbers depend on, from the recipe.
 
 use halotau::analysis::{Analysis, Study};
+use halotau::conditions::Conditions;
 use halotau::correlate::{Flattening, Normalization};
 use halotau::drift::{Course, DriftOrigin};
 use halotau::fluctuate::{FluctuateSettings, Grouping, Noise};
@@ -255,14 +256,13 @@ pub fn mean_pattern(recipe: &Recipe) -> String {
     )
 }
 
-/// Caption of [`conditions`](crate::figures::conditions).
-pub fn conditions(analysis: &Analysis) -> String {
-    let conditions = &analysis.conditions;
+/// Caption of [`conditions`](crate::figures::conditions); `at` is the temperature or the name of the series.
+pub fn conditions(conditions: &Conditions, at: &str) -> String {
     let drift = match &conditions.drift {
         None => "Drift was not looked for.".to_owned(),
         Some(drift) => {
             let of = |course: &Course| match course.origin {
-                DriftOrigin::Unknown => "not known".to_owned(),
+                DriftOrigin::Unknown => "not measured".to_owned(),
                 _ => format!(
                     "{} ± {}",
                     significant(course.range(), 2),
@@ -271,7 +271,7 @@ pub fn conditions(analysis: &Analysis) -> String {
             };
             format!(
                 "Drift: displacement of the sample under the scan with its standard error, range {} scan steps along rows and {} along \
-                 columns; whole steps are corrected by an index.",
+                 columns; whole steps, drawn thin, are corrected by an index.",
                 of(&drift.row),
                 of(&drift.col)
             )
@@ -279,9 +279,8 @@ pub fn conditions(analysis: &Analysis) -> String {
     };
     let n_masked = conditions.region.masked.iter().filter(|&&m| m).count();
     format!(
-        "Conditions at {} K. {drift} Beam current of each scan over the median; large crosses: scans left out, small ones: scans of which \
+        "Conditions at {at}. {drift} Beam current of each scan over the median; large crosses: scans left out, small ones: scans of which \
          frames are left out. Thickness proxy: ring intensity over its median. Hatched: {n_masked} positions that are not looked at.",
-        short_number(analysis.temperature_k),
     )
 }
 

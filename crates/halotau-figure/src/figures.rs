@@ -10,7 +10,7 @@ mod scatter;
 mod temperature;
 
 pub use calibration::{CalibrationView, of_calibration, uncalibrated};
-pub use conditions::conditions;
+pub use conditions::{ConditionsView, conditions, moved_away};
 pub use curves::{ExamplePatterns, example_curves, two_time};
 pub use maps::{fluctuation_maps, tau_maps};
 pub use pattern::mean_pattern;
@@ -99,6 +99,20 @@ pub fn of_study(study: &Study) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// The conditions of a series that is calibrated; `name` stands in the caption.
+///
+/// # Errors
+///
+/// Those of the figure.
+pub fn of_conditions(view: &ConditionsView<'_>, name: &str) -> Result<Figure> {
+    Ok(Figure::new(
+        "calibration_conditions",
+        "Drift, beam and region",
+        caption::conditions(view.conditions, name),
+        conditions(view)?,
+    ))
+}
+
 /// The figures of one temperature; those whose data are not given are left out.
 ///
 /// # Errors
@@ -140,8 +154,8 @@ pub fn of_analysis(
     figures.push(Figure::new(
         "conditions",
         &titled("Drift, beam and region"),
-        caption::conditions(analysis),
-        conditions(analysis)?,
+        caption::conditions(&analysis.conditions, &at),
+        conditions(&ConditionsView::of(analysis))?,
     ));
     figures.push(Figure::new(
         "quality",
