@@ -510,8 +510,24 @@ fn a_calibration_is_printed_drawn_kept_and_used() {
     assert!(picture.is_file());
     assert_eq!(fs::read_to_string(&recipe).unwrap(), text);
 
+    // A sample that left the field: the same.
+    let moved = call(
+        "calibrate -q recipe.toml --write -s drift.method=given -s drift.row_steps=[0,1,2,3,4,5,6,7] \
+         -s drift.col_steps=[0,0,0,0,0,0,0,0]",
+    );
+    assert_eq!(moved.code, Some(78), "{}", moved.stderr);
+    assert!(moved.stderr.contains("E0212"), "{}", moved.stderr);
+    let picture = folder.path().join("calibration-pictures/drift_failed.svg");
+    assert!(picture.is_file());
+    assert_eq!(fs::read_to_string(&recipe).unwrap(), text);
+
     let found = call("calibrate -q recipe.toml --write --json");
     assert_eq!(found.code, Some(0), "{}", found.stderr);
+    let drawn = folder
+        .path()
+        .join("calibration-633K/calibration_conditions.svg");
+    assert!(drawn.is_file());
+    assert_eq!(found.json()[0]["conditions"]["n_positions"], 36);
     let values = &found.json()[0]["calibration"];
     let center = &values["center"];
     for (axis, truth) in [34.2, 32.3].into_iter().enumerate() {

@@ -1,36 +1,70 @@
 //! From a reduction to all results of a temperature, and the same data under the other profile's choices.
 
+use std::path::Path;
+
+use halotau::Error as CoreError;
 use halotau::analysis::{Analysis, Estimate};
 use halotau::conditions::{self, Measured};
 use halotau::map;
 use halotau::recipe::{Profile, Recipe};
 use halotau::series::Warning;
+use halotau_figure::figures;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Unit};
-use crate::error::Result;
+use crate::draw;
+use crate::error::{Error, Result};
 use crate::reduce::Reduced;
 
-/// Measures the conditions of a reduction: drift, beam, scans that are none, region. All analyses of it share them.
+/// Measures the conditions of a reduction: drift, beam, scans that are none, region. All analyses of it share them. Where the sample
+/// left the field, `pictures` is the folder for a picture that shows it.
 ///
 /// # Errors
 ///
 /// A drift, region or mask that makes no sense or leaves nothing to look at; damaged files.
-pub fn measure(reduced: &Reduced, recipe: &Recipe, context: &Context<'_>) -> Result<Measured> {
+pub fn measure(
+    reduced: &Reduced,
+    recipe: &Recipe,
+    pictures: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<Measured> {
     let mask = match &recipe.scan.mask_file {
         Some(file) => Some(halotau_io::read_pattern(file)?.mapv(|value| value != 0.0)),
         None => None,
     };
     let reduction = &reduced.reduction;
-    context.install(|| {
+    let measured = context.install(|| {
         let load = reduced.loader();
-        Ok(conditions::measure(
-            reduction,
-            recipe,
-            mask.as_ref(),
-            &load,
-        )?)
+        Ok(conditions::measure(reduction, recipe, mask.as_ref(), &load))
+    })?;
+    measured.map_err(|error| match error {
+        CoreError::DriftBeyondField { .. } => moved_away(reduced, error, pictures, context),
+        other => other.into(),
     })
+}
+
+/// Draws the course of a sample that left the field.
+fn moved_away(
+    reduced: &Reduced,
+    error: CoreError,
+    pictures: Option<&Path>,
+    context: &Context<'_>,
+) -> Error {
+    let mut picture = None;
+    if let (CoreError::DriftBeyondField { drift, .. }, Some(folder)) = (&error, pictures) {
+        let times_s = reduced.reduction.time.times_s();
+        let figure = figures::moved_away(drift, times_s, &error.to_string());
+        let output = &reduced.recipe.output;
+        if let Err(error) = draw::write(std::slice::from_ref(&figure), folder, output, context) {
+            return error;
+        }
+        picture = Some(folder.join(format!("{}.svg", figure.id)));
+    }
+    Error::MovedAway {
+        name: reduced.reduction.name.clone(),
+        source: Box::new(error),
+        picture,
+    }
 }
 
 /// Analyzes a reduction with the choices of a recipe.

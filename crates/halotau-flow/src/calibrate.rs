@@ -23,10 +23,12 @@ use crate::prepare::{Opened, completed_recipe, open};
 use crate::recipe_file::Loaded;
 use crate::results;
 
+mod every_frame;
 mod link;
 mod record;
 mod table;
 
+pub use every_frame::{ConditionsRecord, MovementRecord, look_at_every_frame};
 pub use record::{Record, Values};
 pub(crate) use table::microscope;
 
@@ -43,6 +45,8 @@ pub struct Calibrated {
     pub record: Record,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+    /// What every frame shows, in lines for people; empty where only a sample was looked at.
+    pub conditions_text: String,
     mean: Array2<f64>,
     scan: (usize, usize),
 }
@@ -247,6 +251,7 @@ pub(crate) fn measured(
         measured,
         record,
         warnings,
+        conditions_text: String::new(),
         mean: survey.mean,
         scan: (header.shape.n_rows, header.shape.n_cols),
     })

@@ -164,6 +164,19 @@ pub enum Error {
         /// A picture that shows it.
         picture: Option<PathBuf>,
     },
+    /// The sample left the field.
+    #[error(
+        "{name}: {source}{}",
+        .picture.as_ref().map_or_else(String::new, |picture| format!(" (see {})", picture.display()))
+    )]
+    MovedAway {
+        /// The series.
+        name: String,
+        /// By how much.
+        source: Box<halotau::Error>,
+        /// A picture that shows it.
+        picture: Option<PathBuf>,
+    },
     /// More positions are BAD than allowed; all results are written.
     #[error(
         "{n_bad} of {n_positions} positions of {name} have no usable result ({flags}), more than the {:.0} % allowed",
@@ -267,6 +280,7 @@ impl Error {
             Self::Threads { .. } => (71, "E0408"),
             Self::TooManyBad { .. } => (10, "E0311"),
             Self::Uncalibratable { .. } => (78, "E0213"),
+            Self::MovedAway { .. } => (78, "E0212"),
         }
     }
 
@@ -352,7 +366,6 @@ fn core_kind(error: &halotau::Error) -> (u8, &'static str) {
         Core::EmptyRing { .. } => (78, "E0208"),
         Core::PositionOutside { .. } => (78, "E0209"),
         Core::CountOverflow { .. } => (78, "E0211"),
-        Core::DriftBeyondField { .. } => (78, "E0212"),
         Core::Stopped => (130, "E0600"),
         Core::Shape { .. } => (65, "E0301"),
         Core::RunOutside { .. } => (65, "E0302"),

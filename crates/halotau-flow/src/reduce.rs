@@ -246,7 +246,17 @@ impl Pass {
         })
     }
 
-    fn into_memory(self, context: &Context<'_>) -> Result<Reduced> {
+    /// Whether the counts stay in memory.
+    pub(crate) fn fits_in_memory(&self) -> bool {
+        self.memory.in_memory
+    }
+
+    /// Goes over all frames and keeps the counts in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] where they do not fit there; what is wrong with the input.
+    pub(crate) fn into_memory(self, context: &Context<'_>) -> Result<Reduced> {
         let Self {
             prepared,
             recipe,

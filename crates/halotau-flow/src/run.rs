@@ -256,7 +256,8 @@ struct Parts {
 impl Parts {
     /// Analyzes one temperature and writes its folder, complete in itself.
     fn add(&mut self, folder: &Path, reduced: &Reduced, context: &Context<'_>) -> Result<()> {
-        let measured = measure(reduced, &reduced.recipe, context)?;
+        let pictures = folder.join(results::FIGURES);
+        let measured = measure(reduced, &reduced.recipe, Some(&pictures), context)?;
         let analysis = analyze(reduced, &reduced.recipe, &measured, context)?;
         analysis
             .warnings

@@ -12,7 +12,7 @@ Examples:
   halotau calibrate recipe.toml
   halotau calibrate recipe.toml --write && halotau run recipe.toml";
 
-/// Measure beam stop, bad pixels, center, descan and ellipse
+/// Measure beam stop, bad pixels, center, descan, ellipse, drift, beam current and bad scans
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Calibrate {
@@ -21,6 +21,9 @@ pub(crate) struct Calibrate {
     /// Write calibration-TEMPERATURE.toml and its mask beside the recipe, and name them in it
     #[arg(long)]
     write: bool,
+    /// Look at a sample of the frames only: no drift, no current, no bad scans
+    #[arg(long)]
+    sample: bool,
 }
 
 impl Calibrate {
@@ -35,16 +38,31 @@ impl Calibrate {
         for block in loaded.require_data()? {
             let failed = folder.join("calibration-pictures");
             let pictures = (!session.dry_run).then_some(failed.as_path());
-            let calibrated = session
+            let mut calibrated = session
                 .with_context(|context| calibrate::calibrate(&loaded, block, pictures, context))
                 .map_err(|error| loaded.locate(error))?;
+            let pictures = folder.join(calibrate::stem(&calibrated));
+            if !self.sample && !session.dry_run {
+                session
+                    .with_context(|context| {
+                        calibrate::look_at_every_frame(
+                            &loaded,
+                            block,
+                            &mut calibrated,
+                            &pictures,
+                            &failed,
+                            context,
+                        )
+                    })
+                    .map_err(|error| loaded.locate(error))?;
+            }
             calibrated
                 .warnings
                 .iter()
                 .for_each(|warning| session.warn(warning));
             text.push_str(&calibrated.record.to_string());
+            text.push_str(&calibrated.conditions_text);
             if !session.dry_run {
-                let pictures = folder.join(calibrate::stem(&calibrated));
                 session.with_context(|context| {
                     calibrate::draw_pictures(&calibrated, &loaded.recipe, &pictures, context)
                 })?;

@@ -13,6 +13,7 @@ use halotau::series::Warning;
 use halotau::survey::Survey;
 use serde::{Deserialize, Serialize};
 
+use super::every_frame::ConditionsRecord;
 use crate::error::{Error, Result};
 use crate::prepare::Opened;
 
@@ -36,6 +37,9 @@ pub struct Record {
     pub n_frames: u64,
     /// The values.
     pub calibration: Values,
+    /// What every frame shows; none where only a sample was looked at. Not read back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<ConditionsRecord>,
     /// What a person should know.
     #[serde(default)]
     pub warnings: Vec<Warning>,
@@ -364,6 +368,7 @@ pub(super) fn of(
             .map_or(f64::NAN, |stated| stated.value),
         n_frames: survey.n_frames,
         calibration: values,
+        conditions: None,
         warnings: warnings.to_vec(),
     }
 }
