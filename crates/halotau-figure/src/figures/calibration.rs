@@ -1,20 +1,23 @@
 //! Is what was measured of the microscope right? Pictures by which a person can tell.
 
 use halotau::axes::QRange;
-use halotau::calibrate::Calibration;
 use halotau::calibrate::measure::Measured;
+use halotau::calibrate::profile::RadialProfile;
+use halotau::calibrate::{Calibration, Ellipse};
 use halotau::ndarray::Array2;
 
 use super::Figure;
 use super::pattern::{FAST_ON_IMAGE, Page, SLOW_ON_IMAGE, cross, q_label, reciprocal_bar, ring};
-use crate::axes::{LegendEntry, Marker, Plot, legend, panel_heading};
+use crate::axes::{Plot, panel_heading};
 use crate::color::{ColorMap, Rgb};
 use crate::error::{Error, Result};
 use crate::font::Text;
 use crate::map::{self, MapStyle};
-use crate::scale::{Axis, Scale, nice_length, short_number};
+use crate::scale::{Axis, Scale, short_number};
 use crate::svg::{Paint, Path, Rect, Svg, TextStyle};
-use crate::theme::{FAST, INK, LABEL_TEXT, MUTED, SLOW, SMALL, TICK_TEXT, TWO_COLUMNS};
+use crate::theme::{FAST, INK, MUTED, SLOW, SMALL, TICK_TEXT, TWO_COLUMNS};
+
+mod descan;
 
 /// The ring of the halo as it was fitted.
 const HALO_ON_IMAGE: Rgb = Rgb::hex(0xff_ff_ff);
@@ -62,7 +65,7 @@ pub fn of_calibration(view: &CalibrationView<'_>) -> Result<Vec<Figure>> {
              arrow) and as it is used (line). Crossed: parts that were left out. Right: displacement of the center during the record \
              with standard errors."
                 .to_owned(),
-            descan(view)?,
+            descan::descan(view)?,
         ),
         Figure::new(
             "calibration_profile",
@@ -91,14 +94,64 @@ pub fn uncalibrated(mean: &Array2<f64>, usable: &Array2<bool>, reason: &str) -> 
     image(&mut svg, frame, mean, usable, ColorMap::Inferno, Scale::Log)?;
     map::hatch(&mut svg, frame, &usable.mapv(|usable| !usable));
     map::frame(&mut svg, frame);
-    svg.text(4.0, frame.bottom() + 14.0, &Text::new(reason), TICK_TEXT);
-    svg.describe("Mean pattern with its mask.");
+    let words = Text::new(reason).fitted((TWO_COLUMNS - 8.0) / SMALL);
+    svg.text(4.0, frame.bottom() + 14.0, &words, TICK_TEXT);
+    profile_about_the_middle(&mut svg, mean, usable);
+    svg.describe("Mean pattern with its mask, and its profile about the middle of the detector.");
     Ok(Figure::new(
         "calibration_failed",
         "Not calibrated",
-        format!("Mean of the sampled frames; hatched: masked pixels. {reason}."),
+        format!(
+            "Left: mean of the sampled frames; hatched: masked pixels. Right: its radial profile about the middle of the detector; a glass \
+             shows a halo there. {reason}."
+        ),
         svg,
     ))
+}
+
+/// What a person would look at for a halo: the mean over rings about the middle of the detector.
+fn profile_about_the_middle(svg: &mut Svg, mean: &Array2<f64>, usable: &Array2<bool>) {
+    let frame = Rect::new(
+        TWO_COLUMNS / 2.0 + 40.0,
+        16.0,
+        TWO_COLUMNS / 2.0 - 48.0,
+        140.0,
+    );
+    let heading = Text::new("profile about the middle of the detector");
+    panel_heading(svg, frame.x, 10.5, 1, heading, frame.width);
+    let mut lit = mean.clone();
+    lit.zip_mut_with(usable, |value, usable| {
+        if !usable {
+            *value = f64::NAN;
+        }
+    });
+    let (n_rows, n_cols) = mean.dim();
+    let middle = ((n_rows as f64 - 1.0) / 2.0, (n_cols as f64 - 1.0) / 2.0);
+    let profile = RadialProfile::of(&lit, middle, &Ellipse::default());
+    let points = || {
+        let points = profile
+            .radius
+            .iter()
+            .copied()
+            .zip(profile.mean.iter().copied());
+        points.filter(|(_, mean)| mean.is_finite())
+    };
+    let x = Axis::linear(0.0, middle.0.hypot(middle.1));
+    let y = Axis::around(
+        Scale::Linear,
+        points().map(|(_, mean)| mean).chain([0.0]),
+        0.06,
+    );
+    let plot = Plot::new(frame, x, y);
+    plot.grid(svg);
+    plot.clipped(svg, |svg| {
+        plot.line(svg, points(), Paint::line(INK, 1.1).round())
+    });
+    plot.axes(
+        svg,
+        &Text::new("Distance (native pixels)"),
+        &Text::new("Counts a pixel and frame"),
+    );
 }
 
 fn checked(mean: &Array2<f64>) -> Result<(usize, usize)> {
@@ -147,7 +200,7 @@ fn pattern(view: &CalibrationView<'_>) -> Result<Svg> {
     let calibration = view.calibration;
     let mut svg = Svg::new(
         TWO_COLUMNS,
-        212.0,
+        224.0,
         "Mean pattern with center, rings and mask",
     );
     let (width, height) = map::fit(n_rows, n_cols, 190.0, 190.0);
@@ -188,24 +241,26 @@ fn pattern(view: &CalibrationView<'_>) -> Result<Svg> {
     });
     map::frame(&mut svg, frame);
     reciprocal_bar(&mut svg, frame, n_cols, calibration.q_step_per_nm);
+    let profile = &view.measured.profile;
+    let innermost = profile
+        .radius
+        .iter()
+        .copied()
+        .zip(profile.mean.iter().copied())
+        .find(|(_, mean)| mean.is_finite());
     let flat = Array2::from_shape_fn(view.mean.dim(), |(row, col)| {
         let (q, _) = calibration.polar(
             row as f64 - calibration.center_row,
             col as f64 - calibration.center_col,
         );
-        let inner = view
-            .measured
-            .profile
-            .radius
-            .iter()
-            .zip(&view.measured.profile.mean);
-        let nearest = inner
-            .filter(|(_, mean)| mean.is_finite())
-            .map(|(_, mean)| *mean)
-            .next();
-        let at = view.measured.profile.at(q / calibration.q_step_per_nm);
-        let expected = at.map(|(value, _)| value).or(nearest);
-        view.mean[[row, col]] / expected.unwrap_or(f64::NAN)
+        let radius = q / calibration.q_step_per_nm;
+        let expected = match (profile.at(radius), innermost) {
+            (Some((value, _)), _) => value,
+            // Behind a stop nobody sees the profile; it is held there, so that the shade is seen.
+            (None, Some((first, value))) if radius < first => value,
+            _ => f64::NAN,
+        };
+        view.mean[[row, col]] / expected
     });
     let right = Rect::new(frame.x + TWO_COLUMNS / 2.0 + 4.0, 16.0, width, height);
     let heading = Text::new("divided by its profile");
@@ -220,8 +275,42 @@ fn pattern(view: &CalibrationView<'_>) -> Result<Svg> {
     )?;
     outline(&mut svg, right, &masked);
     map::frame(&mut svg, right);
+    let words = Text::new(&found(view)).fitted((TWO_COLUMNS - 8.0) / SMALL);
+    svg.text(frame.x, frame.bottom() + 13.0, &words, TICK_TEXT);
     svg.describe("Mean pattern with center, halo, rings and masked pixels, and the pattern divided by its radial profile.");
     Ok(svg)
+}
+
+/// What the picture shows, in numbers.
+fn found(view: &CalibrationView<'_>) -> String {
+    let measured = view.measured;
+    let [row, col] = measured.center;
+    let error = |error: f64| {
+        if error > 0.0 {
+            format!(" ± {error:.2}")
+        } else {
+            String::new()
+        }
+    };
+    let mut words = vec![format!(
+        "center ({:.2}{}, {:.2}{})",
+        row.value,
+        error(row.error),
+        col.value,
+        error(col.error)
+    )];
+    let percent = 100.0 * measured.ellipse.distortion;
+    words.push(format!(
+        "ellipse {percent:.2}{} % at {:.0}°",
+        error(100.0 * measured.distortion_error),
+        measured.ellipse.angle_rad.to_degrees()
+    ));
+    if let Some(stop) = &measured.beam_stop {
+        let n = stop.shaded.iter().filter(|&&shaded| shaded).count();
+        words.push(format!("{n} pixels shaded"));
+    }
+    words.push(format!("{} bad pixels", measured.bad_pixels.len()));
+    words.join("   ·   ")
 }
 
 /// Small squares around bad pixels.
@@ -258,209 +347,6 @@ fn outline(svg: &mut Svg, frame: Rect, mask: &Array2<bool>) {
     }
     svg.path(&path, Paint::line(Rgb::BLACK, 1.6));
     svg.path(&path, Paint::line(Rgb::WHITE, 0.8));
-}
-
-/// Displacement of the center over the scan and over time.
-fn descan(view: &CalibrationView<'_>) -> Result<Svg> {
-    let mut svg = Svg::new(TWO_COLUMNS, 200.0, "Center over scan and time");
-    let (n_rows, n_cols) = view.scan;
-    let (width, height) = map::fit(n_rows, n_cols, 200.0, 150.0);
-    // A scan of one row still needs room for its arrows.
-    let frame = Rect::new(34.0, 18.0, width.max(60.0), height.max(60.0));
-    let heading = Text::new("center over the scan");
-    panel_heading(&mut svg, frame.x, 10.5, 0, heading, 230.0);
-    let plot = Plot::new(
-        frame,
-        Axis::linear(-0.5, n_cols as f64 - 0.5),
-        Axis::linear(-0.5, n_rows as f64 - 0.5),
-    );
-    let scan_plot = ScanPlot::new(view, &plot);
-    svg.clipped(frame, |svg| scan_plot.draw(svg));
-    plot.x_axis(&mut svg, &Text::new("Scan column"));
-    map::frame(&mut svg, frame);
-    let label = Text::new(&format!(
-        "Scan rows, 0 above to {}",
-        n_rows.saturating_sub(1)
-    ));
-    svg.text(frame.x - 8.0, frame.center().1, &label, LABEL_TEXT.upward());
-    scan_plot.legend(&mut svg);
-    periods(&mut svg, view);
-    svg.describe(
-        "Displacement of the pattern's center over the scan as arrows, and over time as a curve.",
-    );
-    Ok(svg)
-}
-
-/// Arrows over the scan.
-struct ScanPlot<'a> {
-    view: &'a CalibrationView<'a>,
-    plot: Plot,
-    /// Points of the page a native pixel.
-    zoom: f64,
-    length_px: f64,
-}
-
-impl<'a> ScanPlot<'a> {
-    fn new(view: &'a CalibrationView<'a>, plot: &Plot) -> Self {
-        let measured = view.measured;
-        let counted = measured.blocks.iter().filter(|block| block.weight > 0.0);
-        let longest = counted
-            .map(|block| {
-                let (row, col) = (
-                    block.center_row - measured.center[0].value,
-                    block.center_col - measured.center[1].value,
-                );
-                row.hypot(col)
-            })
-            .fold(0.05, f64::max);
-        let length_px = nice_length(longest);
-        let cell = plot.frame.width.min(plot.frame.height) / 6.0;
-        Self {
-            view,
-            plot: *plot,
-            zoom: cell / longest,
-            length_px,
-        }
-    }
-
-    fn draw(&self, svg: &mut Svg) {
-        let measured = self.view.measured;
-        let (mid_row, mid_col) = (
-            (self.view.scan.0 as f64 - 1.0) / 2.0,
-            (self.view.scan.1 as f64 - 1.0) / 2.0,
-        );
-        let (mut used, mut arrows) = (Path::default(), Path::default());
-        let (mut tips, mut strays) = (Path::default(), Path::default());
-        for block in &measured.blocks {
-            // Rows count downward, as in every map.
-            let row = self.view.scan.0 as f64 - 1.0 - block.row;
-            let (x, y) = (self.plot.px(block.col), self.plot.py(row));
-            let (down, across) = self
-                .view
-                .calibration
-                .descan
-                .at(block.row - mid_row, block.col - mid_col);
-            used.move_to(x, y);
-            used.line_to(x + self.zoom * across, y + self.zoom * down);
-            if block.weight == 0.0 {
-                Marker::Square.draw(&mut strays, x, y, 2.4);
-                continue;
-            }
-            let tip = (
-                x + self.zoom * (block.center_col - measured.center[1].value),
-                y + self.zoom * (block.center_row - measured.center[0].value),
-            );
-            arrows.move_to(x, y);
-            arrows.line_to(tip.0, tip.1);
-            Marker::Circle.draw(&mut tips, tip.0, tip.1, 1.5);
-        }
-        svg.path(&used, Paint::line(SLOW.tint(0.55), 3.0).round());
-        svg.path(&arrows, Paint::line(INK, 0.7));
-        svg.path(&tips, Paint::fill(INK));
-        svg.path(&strays, Paint::line(MUTED, 0.9));
-    }
-
-    fn legend(&self, svg: &mut Svg) {
-        let x = self.plot.frame.right() + 10.0;
-        let base = self.plot.frame.y + 10.0;
-        let length = self.zoom * self.length_px;
-        svg.line((x, base), (x + length, base), Paint::line(INK, 1.4));
-        let label = Text::new(&format!("{} px", short_number(self.length_px)));
-        svg.text(x, base + 9.0, &label, TICK_TEXT);
-        let entry = |text: &str, marker, paint| LegendEntry {
-            text: Text::new(text),
-            marker,
-            paint,
-        };
-        let entries = [
-            entry("measured", None, Paint::line(INK, 0.8)),
-            entry("used", None, Paint::line(SLOW.tint(0.55), 3.0)),
-            entry("left out", Some(Marker::Square), Paint::line(MUTED, 0.9)),
-        ];
-        legend(svg, x, base + 16.0, &entries);
-    }
-}
-
-fn periods(svg: &mut Svg, view: &CalibrationView<'_>) {
-    let frame = Rect::new(TWO_COLUMNS - 186.0, 18.0, 178.0, 150.0);
-    panel_heading(
-        svg,
-        frame.x,
-        10.5,
-        1,
-        Text::new("center over the record"),
-        178.0,
-    );
-    let periods = &view.measured.periods;
-    let ends = periods.iter().flat_map(|period| {
-        [period.row, period.col].into_iter().flat_map(|shift| {
-            let error = if shift.error.is_finite() {
-                shift.error
-            } else {
-                0.0
-            };
-            [shift.value - error, shift.value + error]
-        })
-    });
-    let y = Axis::around(Scale::Linear, ends.chain([-0.05, 0.05]), 0.1);
-    let x = Axis::around(
-        Scale::Linear,
-        periods.iter().map(|period| period.time),
-        0.06,
-    );
-    let plot = Plot::new(frame, x, y);
-    plot.grid(svg);
-    plot.clipped(svg, |svg| {
-        for (color, marker, of) in [
-            (
-                SLOW,
-                Marker::Circle,
-                (|p| p.row) as fn(&halotau::calibrate::measure::PeriodCenter) -> _,
-            ),
-            (FAST, Marker::Square, |p| p.col),
-        ] {
-            let points = || periods.iter().map(move |period| (period.time, of(period)));
-            plot.line(
-                svg,
-                points().map(
-                    |(time, shift): (f64, halotau::calibrate::measure::WithError)| {
-                        (time, shift.value)
-                    },
-                ),
-                Paint::line(color, 0.8),
-            );
-            plot.error_bars(
-                svg,
-                points().map(|(time, shift)| {
-                    (time, shift.value - shift.error, shift.value + shift.error)
-                }),
-                1.6,
-                Paint::line(color, 0.8),
-            );
-            plot.points(
-                svg,
-                points().map(|(time, shift)| (time, shift.value)),
-                marker,
-                2.0,
-                Paint::fill(color),
-            );
-        }
-    });
-    plot.axes(
-        svg,
-        &Text::new("Scan"),
-        &Text::new("Displacement (native pixels)"),
-    );
-    let entry = |text: &str, marker, color| LegendEntry {
-        text: Text::new(text),
-        marker: Some(marker),
-        paint: Paint::fill(color),
-    };
-    let entries = [
-        entry("rows", Marker::Circle, SLOW),
-        entry("columns", Marker::Square, FAST),
-    ];
-    legend(svg, frame.x + 5.0, frame.y + 3.0, &entries);
 }
 
 /// The radial profile with the rings, and the share of each ring that is used.
