@@ -12,7 +12,7 @@ use halotau::calibrate::{Calibration, CenterOrigin};
 use halotau::ndarray::Array2;
 use halotau::recipe::{CalibrationSettings, DataBlock, Find, Recipe, Region};
 use halotau::series::Warning;
-use halotau::survey::{Survey, SurveyPlan, survey};
+use halotau::survey::{SurveyPlan, survey};
 use halotau_figure::Figure;
 use halotau_figure::figures::{self, CalibrationView};
 
@@ -190,7 +190,12 @@ pub(crate) fn measured(
         Ok(measured) => measured,
         Err(error @ CoreError::CenterNotFound { .. }) => {
             return Err(uncalibratable(
-                opened, &survey, error, recipe, pictures, context,
+                opened,
+                &survey.mean,
+                error,
+                recipe,
+                pictures,
+                context,
             ));
         }
         Err(error) => return Err(error.into()),
@@ -289,9 +294,10 @@ fn q_scale(
         .map(|(value, origin)| (exact(value), origin))
 }
 
-fn uncalibratable(
+/// The error of a pattern without a center, and its picture.
+pub(crate) fn uncalibratable(
     opened: &Opened,
-    survey: &Survey,
+    mean: &Array2<f64>,
     source: CoreError,
     recipe: &Recipe,
     pictures: Option<&Path>,
@@ -303,7 +309,7 @@ fn uncalibratable(
     };
     let mut picture = None;
     if let Some(folder) = pictures {
-        let drawn = figures::uncalibrated(&survey.mean, &opened.usable, &reason)
+        let drawn = figures::uncalibrated(mean, &opened.usable, &reason)
             .map_err(Error::from)
             .and_then(|figure| {
                 draw::write(

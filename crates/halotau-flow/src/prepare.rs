@@ -18,7 +18,7 @@ use halotau::series::{FrameBlock, FrameRun, Sample, SeriesHeader, Stated, Warnin
 use halotau::with_samples;
 use halotau_io::{BoxedSource, OpenRequest};
 
-use crate::calibrate::{Calibrated, Record, measured};
+use crate::calibrate::{Calibrated, Record, measured, uncalibratable};
 use crate::context::Context;
 use crate::error::Result;
 use crate::recipe_file::Loaded;
@@ -278,8 +278,9 @@ fn calibration(
     if let Some(gain) = &opened.gain {
         mean /= gain;
     }
+    let found = center::find(&mean, &calibration.pixel_valid, calibration.ellipse);
     let Center { row, col, error } =
-        center::find(&mean, &calibration.pixel_valid, calibration.ellipse)?;
+        found.map_err(|error| uncalibratable(opened, &mean, error, recipe, pictures, context))?;
     (calibration.center_row, calibration.center_col) = (row, col);
     calibration.center_error = error;
     calibration.center_origin = CenterOrigin::Halo;

@@ -285,7 +285,7 @@ impl Fitter<'_> {
         }
         let beyond = 0.12 * profile.outermost();
         let halo = profile.halo(beyond, 0.04).ok_or_else(|| {
-            lost("there is no halo: no ring is brighter than the rings inside and outside of it")
+            lost("there is no halo about any center on the detector: no ring is brighter than the rings inside and outside of it")
         })?;
         Ok(Shape { profile, halo })
     }

@@ -55,8 +55,7 @@ impl MaskShape {
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] for a mask of another shape than the pattern; [`Error::Setting`] where no pixel remains, or the
-/// crop reaches beyond the pattern.
+/// [`Error::Shape`] for a mask of another shape than the pattern; [`Error::Setting`] where the crop reaches beyond it.
 pub fn pixel_valid(
     shape: (usize, usize),
     file: Option<&Array2<bool>>,
@@ -81,7 +80,7 @@ pub fn pixel_valid(
             problem: format!("the pattern has {} rows and {} columns", shape.0, shape.1),
         });
     }
-    let valid = Array2::from_shape_fn(shape, |(row, col)| {
+    Ok(Array2::from_shape_fn(shape, |(row, col)| {
         file.is_none_or(|file| file[[row, col]])
             && crop.is_none_or(|crop| {
                 (crop.rows[0]..crop.rows[1]).contains(&row)
@@ -90,15 +89,7 @@ pub fn pixel_valid(
             && !shapes
                 .iter()
                 .any(|shape| shape.covers(row as f64, col as f64))
-    });
-    if valid.iter().any(|&valid| valid) {
-        return Ok(valid);
-    }
-    Err(Error::Setting {
-        key: "pattern.mask".to_owned(),
-        value: format!("{} shapes", shapes.len()),
-        problem: "mask and crop together leave no pixel of the pattern".to_owned(),
-    })
+    }))
 }
 
 #[cfg(test)]

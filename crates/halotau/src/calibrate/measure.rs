@@ -175,6 +175,21 @@ pub fn measure(survey: &Survey, request: &Request) -> Result<Measured> {
             found: request.usable.shape().to_vec(),
         });
     }
+    if !request.usable.iter().any(|&usable| usable) {
+        return Err(lost(
+            "mask and crop together leave no pixel of the pattern".to_owned(),
+        ));
+    }
+    let usable_mean = survey.mean.iter().zip(&request.usable);
+    if !usable_mean
+        .filter(|(_, usable)| **usable)
+        .any(|(&mean, _)| mean > 0.0)
+    {
+        return Err(lost(format!(
+            "the {} sampled frames hold no counts where the mask leaves pixels",
+            survey.n_frames
+        )));
+    }
     let mut bad_pixels = BadPixels::default();
     if request.find_bad_pixels {
         bad_pixels = pixels::obvious(survey, &request.usable);
