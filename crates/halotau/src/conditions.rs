@@ -84,14 +84,14 @@ impl Conditions {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct DriftLimit {
     /// Without correction.
-    #[serde(with = "optional")]
+    #[serde(default, with = "optional")]
     pub before_s: Option<f64>,
     /// With the whole steps applied.
-    #[serde(with = "optional")]
+    #[serde(default, with = "optional")]
     pub after_s: Option<f64>,
 }
 
-/// JSON knows no infinity: none is null, infinity a word.
+/// JSON knows no infinity: none is null, infinity a word. TOML knows no null: there none is not written.
 mod optional {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
