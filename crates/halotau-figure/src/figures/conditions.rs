@@ -52,7 +52,7 @@ pub fn conditions(view: &ConditionsView<'_>) -> Result<Svg> {
     let (width, height) = map::fit(n_rows, n_cols, 150.0, 130.0);
     let mut svg = Svg::new(
         TWO_COLUMNS,
-        16.0 + CURVES + 44.0 + height.max(CURVES) + 26.0,
+        16.0 + CURVES + 44.0 + (height + 12.0).max(CURVES + 30.0),
         "Conditions",
     );
     let half = TWO_COLUMNS / 2.0;
@@ -74,6 +74,7 @@ pub fn conditions(view: &ConditionsView<'_>) -> Result<Svg> {
         &region.thickness_proxy,
         &region.masked,
         &Text::new("Ring / median"),
+        Colored::LookedAt,
     )?;
     let tracked = view.conditions.drift.as_ref().map(|drift| &drift.likeness);
     if let Some(distance) = &region.edge_distance {
@@ -91,6 +92,7 @@ pub fn conditions(view: &ConditionsView<'_>) -> Result<Svg> {
             distance,
             &region.masked,
             &Text::new(unit),
+            Colored::All,
         )?;
     } else if let Some(likeness) = tracked.filter(|likeness| !likeness.is_empty()) {
         likeness_panel(&mut svg, likeness, view.times_s, right(upper));
@@ -277,6 +279,14 @@ fn current_panel(svg: &mut Svg, view: &ConditionsView<'_>, frame: Rect) {
     plot.axes(svg, &Text::new("Time (s)"), &Text::new("Current / median"));
 }
 
+/// Which positions the colors stretch over.
+#[derive(Debug, Clone, Copy)]
+enum Colored {
+    All,
+    /// What is not looked at does not stretch the colors of what is.
+    LookedAt,
+}
+
 fn map_panel(
     svg: &mut Svg,
     frame: Rect,
@@ -285,6 +295,7 @@ fn map_panel(
     values: &Array2<f64>,
     masked: &Array2<bool>,
     label: &Text,
+    colored: Colored,
 ) -> Result<()> {
     panel_heading(
         svg,
@@ -295,12 +306,17 @@ fn map_panel(
         frame.width.max(120.0),
     );
     let all: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    // What is not looked at does not stretch the colors of what is.
-    let looked_at = values.iter().zip(masked).filter(|(_, masked)| !**masked);
-    let looked_at: Vec<f64> = looked_at.map(|(value, _)| *value).collect();
+    let shown = values
+        .iter()
+        .zip(masked)
+        .filter(|(_, masked)| match colored {
+            Colored::All => true,
+            Colored::LookedAt => !**masked,
+        });
+    let shown: Vec<f64> = shown.map(|(value, _)| *value).collect();
     let style = MapStyle {
         colors: ColorMap::Viridis,
-        range: Axis::percentiles(Scale::Linear, looked_at, 0.01),
+        range: Axis::percentiles(Scale::Linear, shown, 0.01),
     };
     map::image(svg, frame, values.view(), style)?;
     map::hatch(svg, frame, masked);
