@@ -69,12 +69,14 @@ pub fn conditions(view: &ConditionsView<'_>) -> Result<Svg> {
     map_panel(
         &mut svg,
         Rect::new(4.0, upper, width, height),
-        2,
-        "thickness proxy",
+        &Words {
+            index: 2,
+            heading: "thickness proxy",
+            label: "Ring / median",
+            looked_at: true,
+        },
         &region.thickness_proxy,
         &region.masked,
-        &Text::new("Ring / median"),
-        Colored::LookedAt,
     )?;
     let tracked = view.conditions.drift.as_ref().map(|drift| &drift.likeness);
     if let Some(distance) = &region.edge_distance {
@@ -87,12 +89,14 @@ pub fn conditions(view: &ConditionsView<'_>) -> Result<Svg> {
         map_panel(
             &mut svg,
             second,
-            3,
-            "distance to vacuum",
+            &Words {
+                index: 3,
+                heading: "distance to vacuum",
+                label: unit,
+                looked_at: false,
+            },
             distance,
             &region.masked,
-            &Text::new(unit),
-            Colored::All,
         )?;
     } else if let Some(likeness) = tracked.filter(|likeness| !likeness.is_empty()) {
         likeness_panel(&mut svg, likeness, view.times_s, right(upper));
@@ -279,40 +283,33 @@ fn current_panel(svg: &mut Svg, view: &ConditionsView<'_>, frame: Rect) {
     plot.axes(svg, &Text::new("Time (s)"), &Text::new("Current / median"));
 }
 
-/// Which positions the colors stretch over.
-#[derive(Debug, Clone, Copy)]
-enum Colored {
-    All,
+/// The words of a map, and which positions its colors stretch over.
+struct Words<'a> {
+    index: usize,
+    heading: &'a str,
+    label: &'a str,
     /// What is not looked at does not stretch the colors of what is.
-    LookedAt,
+    looked_at: bool,
 }
 
 fn map_panel(
     svg: &mut Svg,
     frame: Rect,
-    index: usize,
-    heading: &str,
+    words: &Words<'_>,
     values: &Array2<f64>,
     masked: &Array2<bool>,
-    label: &Text,
-    colored: Colored,
 ) -> Result<()> {
     panel_heading(
         svg,
         frame.x,
         frame.y - 5.5,
-        index,
-        Text::new(heading),
+        words.index,
+        Text::new(words.heading),
         frame.width.max(120.0),
     );
     let all: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    let shown = values
-        .iter()
-        .zip(masked)
-        .filter(|(_, masked)| match colored {
-            Colored::All => true,
-            Colored::LookedAt => !**masked,
-        });
+    let shown = values.iter().zip(masked);
+    let shown = shown.filter(|(_, masked)| !(words.looked_at && **masked));
     let shown: Vec<f64> = shown.map(|(value, _)| *value).collect();
     let style = MapStyle {
         colors: ColorMap::Viridis,
@@ -326,5 +323,5 @@ fn map_panel(
         all.iter().any(|value| *value > style.range.max),
     );
     let bar = Rect::new(frame.right() + 8.0, frame.y, 7.0, frame.height.max(40.0));
-    map::color_bar(svg, bar, style, label, beyond, &[])
+    map::color_bar(svg, bar, style, &Text::new(words.label), beyond, &[])
 }
