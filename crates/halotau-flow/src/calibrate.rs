@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use halotau::Error as CoreError;
 use halotau::calibrate::measure::{Measured, Request, WithError, independent_areas, measure};
 use halotau::calibrate::scale::{self, Known, ScaleOrigin};
-use halotau::calibrate::{Calibration, CenterOrigin};
+use halotau::calibrate::{Calibration, CenterOrigin, CenterPath};
 use halotau::ndarray::Array2;
 use halotau::recipe::{CalibrationSettings, DataBlock, Find, Recipe, Region};
 use halotau::series::Warning;
@@ -75,6 +75,7 @@ pub fn calibrate(
     let settings = CalibrationSettings {
         center: Find::Auto,
         descan: Find::Auto,
+        center_path: Find::Auto,
         ellipse: Find::Auto,
         beam_stop: Find::Auto,
         bad_pixels: Find::Auto,
@@ -102,7 +103,7 @@ pub fn stem(calibrated: &Calibrated) -> String {
 pub fn write(calibrated: &Calibrated, recipe: &Path, idx: usize, folder: &Path) -> Result<Written> {
     let stem = stem(calibrated);
     let mask = folder.join(format!("{stem}-mask.npy"));
-    let valid = calibrated.calibration.pixel_valid.mapv(u8::from);
+    let valid = calibrated.measured.pixel_valid.mapv(u8::from);
     halotau_io::write_pattern(&mask, &valid)?;
     let file = folder.join(format!("{stem}.toml"));
     let mut record = calibrated.record.clone();
@@ -179,6 +180,10 @@ pub(crate) fn measured(
         center: known.center,
         measure_descan: auto(settings.descan) && known.descan.is_none(),
         descan: known.descan.unwrap_or_default(),
+        center_path: match &known.center_path {
+            None if auto(settings.center_path) => None,
+            path => Some(path.clone().unwrap_or_default()),
+        },
         measure_ellipse: auto(settings.ellipse) && known.ellipse.is_none(),
         ellipse: known.ellipse.unwrap_or_default(),
         find_beam_stop: auto(settings.beam_stop) && !known.mask,
@@ -201,7 +206,7 @@ pub(crate) fn measured(
         Err(error) => return Err(error.into()),
     };
     let (q_step, origin) = q_scale(opened, recipe, settings, &measured)?;
-    let calibration = Calibration {
+    let mut calibration = Calibration {
         center_row: measured.center[0].value,
         center_col: measured.center[1].value,
         center_error: measured
@@ -219,10 +224,12 @@ pub(crate) fn measured(
             None if measured.descan_matters => measured.descan,
             None => halotau::calibrate::Descan::default(),
         },
+        center_path: CenterPath::default(),
         ellipse: measured.ellipse,
         q_step_per_nm: q_step.value,
         pixel_valid: measured.pixel_valid.clone(),
     };
+    calibration.follow(measured.center_path.clone(), header.shape.n_times);
     let mut warnings = measured.warnings.clone();
     let microscope = &recipe.microscope;
     let stated = |stated: &Option<halotau::series::Stated>| stated.as_ref().map(|s| s.value);

@@ -9,7 +9,7 @@ use halotau::Error as CoreError;
 use halotau::axes::TimeAxis;
 use halotau::calibrate::center::{self, Center};
 use halotau::calibrate::scale::{self, ScaleOrigin};
-use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse, mask};
+use halotau::calibrate::{Calibration, CenterOrigin, CenterPath, Descan, Ellipse, mask};
 use halotau::ndarray::Array2;
 use halotau::recipe::{DataBlock, Find, Recipe, Region};
 use halotau::reduce::{ReducePlan, ReduceSettings};
@@ -67,10 +67,11 @@ pub(crate) struct Opened {
 }
 
 /// What is stated and therefore not measured.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct StatedPattern {
     pub(crate) center: Option<(f64, f64)>,
     pub(crate) descan: Option<Descan>,
+    pub(crate) center_path: Option<CenterPath>,
     pub(crate) ellipse: Option<Ellipse>,
     /// From a calibration file; what the recipe states is in the header.
     pub(crate) q_step_per_nm: Option<f64>,
@@ -125,6 +126,7 @@ pub(crate) fn open(loaded: &Loaded, block: &DataBlock) -> Result<Opened> {
     let mut known = StatedPattern {
         center: pattern.center.map(|[row, col]| (row, col)),
         descan: pattern.descan,
+        center_path: pattern.center_path.clone(),
         ellipse: pattern.ellipse,
         ..StatedPattern::default()
     };
@@ -136,6 +138,7 @@ pub(crate) fn open(loaded: &Loaded, block: &DataBlock) -> Result<Opened> {
             .map(|center| (center.value[0], center.value[1]));
         known.center = known.center.or(center);
         known.descan = known.descan.or(stored.descan());
+        known.center_path = known.center_path.or(stored.center_path());
         known.ellipse = known.ellipse.or(stored.ellipse());
         known.q_step_per_nm = stored.q_scale.as_ref().map(|scale| scale.q_step_per_nm);
         if let Some(mask) = read(&stored.mask_file)? {
@@ -262,15 +265,21 @@ fn calibration(
         center_error: 0.0,
         center_origin: CenterOrigin::Given,
         descan: known.descan.unwrap_or_default(),
+        center_path: CenterPath::default(),
         ellipse: known.ellipse.unwrap_or_default(),
         q_step_per_nm: opened.q_step(recipe)?.0,
         pixel_valid: opened.usable.clone(),
     };
     let mut warnings = Vec::new();
+    let path = known.center_path.clone().unwrap_or_default();
+    let n_times = opened.header.shape.n_times;
     if let Some((row, col)) = known.center {
+        calibration.follow(path, n_times);
         (calibration.center_row, calibration.center_col) = (row, col);
         return Ok((calibration, None, warnings));
     }
+    // A quick look takes the patterns where the path moves them, and pixels as they are on the detector.
+    calibration.center_path = path.clone();
     let mut mean = context.install(|| sample_mean(&opened.source, &calibration, opened.region))?;
     if let Some(dark) = &opened.dark {
         mean -= dark;
@@ -281,6 +290,7 @@ fn calibration(
     let found = center::find(&mean, &calibration.pixel_valid, calibration.ellipse);
     let Center { row, col, error } =
         found.map_err(|error| uncalibratable(opened, &mean, error, recipe, pictures, context))?;
+    calibration.follow(path, n_times);
     (calibration.center_row, calibration.center_col) = (row, col);
     calibration.center_error = error;
     calibration.center_origin = CenterOrigin::Halo;
@@ -303,6 +313,7 @@ fn asks(recipe: &Recipe, known: &StatedPattern) -> bool {
     let asked = |find: Find, is_known: bool| find == Find::Auto && !is_known;
     asked(settings.center, known.center.is_some())
         || asked(settings.descan, known.descan.is_some())
+        || asked(settings.center_path, known.center_path.is_some())
         || asked(settings.ellipse, known.ellipse.is_some())
         || asked(settings.beam_stop, known.mask)
         || asked(settings.bad_pixels, known.mask)
@@ -428,7 +439,11 @@ fn sample_mean(
                     shape.n_rows,
                     shape.n_cols,
                 );
-                let shift = (offset.0.round() as i32, offset.1.round() as i32);
+                let (down, across) = calibration.center_path.whole(first_time);
+                let shift = (
+                    offset.0.round() as i32 + down,
+                    offset.1.round() as i32 + across,
+                );
                 let (sum, n) = sums
                     .entry(shift)
                     .or_insert_with(|| (vec![0.0; frame_len], vec![0.0; frame_len]));

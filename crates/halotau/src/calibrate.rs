@@ -17,10 +17,14 @@ pub mod geometry;
 pub(crate) mod linear;
 pub mod mask;
 pub mod measure;
+mod path;
 pub mod pixels;
 pub mod profile;
 pub mod scale;
+pub(crate) mod sectors;
 pub(crate) mod symmetry;
+
+pub use path::CenterPath;
 
 /// An elliptic distortion that preserves the mean radius.
 ///
@@ -36,6 +40,32 @@ pub struct Ellipse {
 }
 
 impl Ellipse {
+    /// From `distortion · cos(2 angle)` and `distortion · sin(2 angle)`, which have no edge at 0 and π.
+    pub(crate) fn of_components([e1, e2]: [f64; 2]) -> Self {
+        let angle = (0.5 * libm::atan2(e2, e1)).rem_euclid(std::f64::consts::PI);
+        Self {
+            distortion: libm::hypot(e1, e2),
+            // rem_euclid of a tiny negative angle rounds to π itself.
+            angle_rad: if angle < std::f64::consts::PI {
+                angle
+            } else {
+                0.0
+            },
+        }
+    }
+
+    /// `distortion · cos(2 angle)` and `distortion · sin(2 angle)`.
+    pub(crate) fn components(&self) -> [f64; 2] {
+        let (sin, cos) = libm::sincos(2.0 * self.angle_rad);
+        [self.distortion * cos, self.distortion * sin]
+    }
+
+    /// The matrix of [`Ellipse::undo`], for many displacements.
+    pub(crate) fn undoing(&self) -> [[f64; 2]; 2] {
+        let (row, col) = (self.undo(1.0, 0.0), self.undo(0.0, 1.0));
+        [[row.0, col.0], [row.1, col.1]]
+    }
+
     /// Undoes the distortion of a displacement (row, col) from the center.
     pub fn undo(&self, row: f64, col: f64) -> (f64, f64) {
         if self.distortion == 0.0 {
@@ -84,6 +114,17 @@ impl Descan {
     }
 }
 
+/// A pixel (row, col) after a move by whole pixels; `None` where it leaves a pattern.
+pub(crate) fn moved_pixel(
+    (row, col): (usize, usize),
+    (down, across): (i32, i32),
+    (n_rows, n_cols): (usize, usize),
+) -> Option<(usize, usize)> {
+    let row = usize::try_from(row as i64 + i64::from(down)).ok()?;
+    let col = usize::try_from(col as i64 + i64::from(across)).ok()?;
+    (row < n_rows && col < n_cols).then_some((row, col))
+}
+
 /// Where the center came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,6 +150,9 @@ pub struct Calibration {
     pub center_origin: CenterOrigin,
     /// Movement of the center over the scan.
     pub descan: Descan,
+    /// Movement of the center during the record, the same at all positions; set by [`Calibration::follow`].
+    #[serde(default, skip_serializing_if = "CenterPath::is_still")]
+    pub center_path: CenterPath,
     /// Elliptic distortion.
     pub ellipse: Ellipse,
     /// Spatial frequency a native pixel.
@@ -141,6 +185,7 @@ impl Calibration {
             center_error: 0.0,
             center_origin: CenterOrigin::Given,
             descan: Descan::default(),
+            center_path: CenterPath::default(),
             ellipse: Ellipse::default(),
             q_step_per_nm,
             pixel_valid,
@@ -170,6 +215,20 @@ impl Calibration {
         let (min, max) = (range.min_per_nm.max(0.0), range.max_per_nm);
         let area = std::f64::consts::PI * (max * max - min * min) / self.q_step_per_nm.powi(2);
         (n_valid as f64 / area).min(1.0)
+    }
+
+    /// Follows a path of the center over `n_times` scans. From then on pixels are those of the pattern where the path is zero, and
+    /// a pixel is valid where it is valid wherever the path takes it: a beam stop stays on the detector while the pattern moves.
+    pub fn follow(&mut self, path: CenterPath, n_times: usize) {
+        let moves: std::collections::BTreeSet<(i32, i32)> =
+            (0..n_times).map(|time| path.whole(time)).collect();
+        let valid = &self.pixel_valid;
+        self.pixel_valid = Array2::from_shape_fn(valid.dim(), |at| {
+            moves
+                .iter()
+                .all(|&moved| moved_pixel(at, moved, valid.dim()).is_some_and(|at| valid[at]))
+        });
+        self.center_path = path;
     }
 
     /// Displacement of the center at a position from the center at the middle of the scan, native pixels (row, col).

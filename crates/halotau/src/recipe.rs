@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arrhenius::Average;
 use crate::axes::{QRange, TimeBasis, wavelength_nm};
-use crate::calibrate::{Descan, Ellipse};
+use crate::calibrate::{CenterPath, Descan, Ellipse};
 use crate::correlate::{CorrelateSettings, Normalization};
 use crate::drift::DriftSettings;
 use crate::fluctuate::{FluctuateSettings, Noise};
@@ -272,6 +272,9 @@ pub struct Pattern {
     /// Movement of the center over the scan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descan: Option<Descan>,
+    /// Movement of the center during the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub center_path: Option<CenterPath>,
     /// Elliptic distortion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ellipse: Option<Ellipse>,
@@ -299,6 +302,7 @@ impl Default for Pattern {
             bin: 1,
             center: None,
             descan: None,
+            center_path: None,
             ellipse: None,
             crop: None,
             mask_file: None,
@@ -371,6 +375,8 @@ pub struct CalibrationSettings {
     pub center: Find,
     /// Movement of the center over the scan.
     pub descan: Find,
+    /// Movement of the center during the record.
+    pub center_path: Find,
     /// Elliptic distortion.
     pub ellipse: Find,
     /// Pixels that the beam stop shades, beside those of `pattern.mask` and `pattern.mask_file`.
@@ -397,6 +403,7 @@ impl Default for CalibrationSettings {
         Self {
             center: Find::Off,
             descan: Find::Off,
+            center_path: Find::Off,
             ellipse: Find::Off,
             beam_stop: Find::Off,
             grow_px: 0,
@@ -416,6 +423,7 @@ impl CalibrationSettings {
         Self {
             center: Find::Auto,
             descan: Find::Auto,
+            center_path: Find::Auto,
             ellipse: Find::Auto,
             beam_stop: Find::Auto,
             bad_pixels: Find::Auto,
@@ -428,6 +436,7 @@ impl CalibrationSettings {
         let found = [
             self.center,
             self.descan,
+            self.center_path,
             self.ellipse,
             self.beam_stop,
             self.bad_pixels,

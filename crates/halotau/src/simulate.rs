@@ -370,15 +370,20 @@ impl Simulation {
                 scratch,
             );
         }
-        let mut before: Option<Shift> = None;
+        let mut before: Option<(Shift, Place)> = None;
         let mut amplitude: Vec<Complex32> = Vec::new();
+        let mut moved: Option<MeanElectrons> = None;
         for (&time, &(shift, place)) in times.iter().zip(&probes) {
-            // The remainder rarely changes without drift, and the probe costs as much as a frame.
-            if before.replace(shift) != Some(shift) {
-                amplitude = self.probe.centered(place, view.center.row, view.center.col);
+            let center = self.center_at(view.center, time);
+            // Neither changes without drift, and either costs as much as a frame.
+            if before.replace((shift, center)) != Some((shift, center)) {
+                amplitude = self.probe.centered(place, center.row, center.col);
+                moved = (center != view.center)
+                    .then(|| self.detector.mean_electrons(center.row, center.col));
             }
             let col = point.col as f64 + shift.rest_col_nm / self.settings.step_nm;
             let level = self.maps.thickness(col);
+            let mean = moved.as_ref().unwrap_or(&view.mean);
             let scale = (level * self.current(view.position, time)) as f32;
             let frame = &mut frames[time * frame_len..][..frame_len];
             if on_sample {
@@ -391,7 +396,7 @@ impl Simulation {
             }
             for (pixel, value) in frame.iter_mut().enumerate() {
                 let speckle = 1.0 + contrast_root * (scratch.intensity[pixel] - 1.0);
-                *value = scale * (view.mean.halo[pixel] * speckle + view.mean.direct[pixel])
+                *value = scale * (mean.halo[pixel] * speckle + mean.direct[pixel])
                     + self.detector.hot_electrons[pixel];
             }
         }
@@ -437,9 +442,20 @@ impl Simulation {
         let descan = &self.settings.artifacts.descan;
         let row = position.row as f64 - (self.settings.n_rows as f64 - 1.0) / 2.0;
         let col = position.col as f64 - (self.settings.n_cols as f64 - 1.0) / 2.0;
+        let (down, across) = descan.at(row, col);
         Place {
-            row: self.truth.center_row + descan.row_per_row * row + descan.row_per_col * col,
-            col: self.truth.center_col + descan.col_per_row * row + descan.col_per_col * col,
+            row: self.truth.center_row + down,
+            col: self.truth.center_col + across,
+        }
+    }
+
+    /// A center at a time.
+    fn center_at(&self, center: Place, time: usize) -> Place {
+        let [rows, cols] = self.settings.artifacts.center_drift_px;
+        let share = time as f64 / (self.header.shape.n_times as f64 - 1.0).max(1.0) - 0.5;
+        Place {
+            row: center.row + share * rows,
+            col: center.col + share * cols,
         }
     }
 }

@@ -283,7 +283,9 @@ impl Sums {
         let region = plan.region;
         let n_block_rows = side.min(region.rows[1] - region.rows[0]).max(1);
         let n_block_cols = side.min(region.cols[1] - region.cols[0]).max(1);
-        let n_periods = MAX_PERIODS.min(most).min(plan.times.len()).max(1);
+        // A chunk of the file may hold many times.
+        let n_times = plan.times.iter().map(|(_, n)| n).sum::<usize>();
+        let n_periods = MAX_PERIODS.min(most).min(n_times).max(1);
         Self {
             region,
             n_block_rows,

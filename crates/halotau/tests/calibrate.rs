@@ -3,7 +3,7 @@
 
 use halotau::Error;
 use halotau::calibrate::measure::{Measured, Request, measure};
-use halotau::calibrate::{Descan, Ellipse};
+use halotau::calibrate::{CenterPath, Descan, Ellipse};
 use halotau::ndarray::Array2;
 use halotau::recipe::Region;
 use halotau::series::FrameRun;
@@ -183,6 +183,127 @@ fn without_stop_and_with_the_direct_beam_the_halo_decides() {
     assert!(measured.bad_pixels.len() <= 4, "{:?}", measured.bad_pixels);
     let stop = measured.beam_stop.unwrap();
     assert!(stop.shaded.iter().all(|shaded| !shaded));
+}
+
+#[test]
+fn shared_probes_are_known_by_the_patterns_alone() {
+    // A third of a probe from position to position: 60 areas in 400 positions, of which the request says nothing.
+    let mut settings = settings();
+    settings.overlap = true;
+    settings.step_nm = 0.27;
+    (settings.n_rows, settings.n_cols, settings.n_times) = (20, 20, 3);
+    settings.artifacts.beam_stop = None;
+    settings.artifacts.descan = Descan::default();
+    settings.artifacts.detector = DetectorSettings::default();
+    settings.halo.direct_share = 0.3;
+    let (survey, _) = surveyed(&settings);
+    let measured = measure(&survey, &Request::all((66, 66))).unwrap();
+    assert!(measured.n_independent < 30.0, "{}", measured.n_independent);
+    let ring = measured.sector_ring.unwrap();
+    for (distortion, error) in [
+        (measured.ellipse.distortion, measured.distortion_error),
+        (ring.ellipse.distortion, ring.distortion_error),
+    ] {
+        assert_near("distortion", distortion, error, 0.03, 1e-3);
+    }
+    let (row, col) = settings.center_px();
+    for (found, truth) in measured.center.iter().zip([row, col]) {
+        assert_near("center", found.value, found.error, truth, 0.02);
+    }
+}
+
+#[test]
+fn a_curved_descan_is_followed() {
+    let mut settings = settings();
+    settings.artifacts.descan.col_quadratic = [0.0, 0.0, 0.03];
+    settings.artifacts.descan.row_quadratic = [0.0, -0.02, 0.0];
+    let (survey, _) = surveyed(&settings);
+    let measured = measure(&survey, &Request::all((66, 66))).unwrap();
+    check_geometry(&measured, &settings);
+    let (found, error) = (&measured.descan, &measured.descan_error);
+    for at in 0..3 {
+        let truth = &settings.artifacts.descan;
+        for (found, error, truth) in [
+            (
+                found.row_quadratic[at],
+                error.row_quadratic[at],
+                truth.row_quadratic[at],
+            ),
+            (
+                found.col_quadratic[at],
+                error.col_quadratic[at],
+                truth.col_quadratic[at],
+            ),
+        ] {
+            assert_near("quadratic", found, error, truth, 3e-4);
+        }
+    }
+}
+
+#[test]
+fn patterns_of_the_whole_detector_are_measured_in_native_pixels() {
+    let mut settings = settings();
+    (settings.n_rows, settings.n_cols, settings.n_times) = (6, 6, 2);
+    (settings.pattern_rows, settings.pattern_cols) = (264, 264);
+    settings.q_step_per_nm = 0.058;
+    settings.artifacts.center_offset_px = [5.2, -3.2];
+    settings.artifacts.descan = Descan {
+        col_per_col: 1.2,
+        ..Descan::default()
+    };
+    let (survey, _) = surveyed(&settings);
+    let measured = measure(&survey, &Request::all((264, 264))).unwrap();
+    let (row, col) = settings.center_px();
+    for (found, truth) in measured.center.iter().zip([row, col]) {
+        assert_near("center", found.value, found.error, truth, 0.05);
+    }
+    let halo = measured.halo_radius_px;
+    assert_near("halo", halo.value, halo.error, 4.4 / 0.058, 0.05);
+    let (found, error) = (&measured.descan, &measured.descan_error);
+    assert_near("descan", found.col_per_col, error.col_per_col, 1.2, 0.02);
+    let (ellipse, error) = (measured.ellipse, measured.distortion_error);
+    assert_near("distortion", ellipse.distortion, error, 0.03, 5e-4);
+}
+
+#[test]
+fn a_center_that_moves_during_the_record_is_followed() {
+    let mut settings = settings();
+    settings.n_times = 8;
+    settings.artifacts.center_drift_px = [2.4, -0.9];
+    let (survey, _) = surveyed(&settings);
+    let measured = measure(&survey, &Request::all((66, 66))).unwrap();
+    assert!(measured.path_matters, "{:?}", measured.periods);
+    let warning = measured
+        .warnings
+        .iter()
+        .find(|warning| warning.code == "W083");
+    assert!(
+        warning.is_some_and(|warning| warning.text.contains("1.28")),
+        "{warning:?}"
+    );
+    let (first, last) = (measured.center_path.at(0.0), measured.center_path.at(7.0));
+    for (found, truth) in [
+        (first.0, -1.2),
+        (first.1, 0.45),
+        (last.0, 1.2),
+        (last.1, -0.45),
+    ] {
+        assert!((found - truth).abs() < 0.1, "{found}, but it is {truth}");
+    }
+    assert_eq!(
+        (measured.center_path.whole(0), measured.center_path.whole(7)),
+        ((-1, 0), (1, 0))
+    );
+
+    // What is given is taken, and the center is the one where the path is zero.
+    let path = CenterPath::new(vec![[0.0, 0.0, 0.0], [7.0, 2.4, -0.9]]);
+    let request = Request {
+        center_path: Some(path.clone()),
+        ..Request::all((66, 66))
+    };
+    let given = measure(&survey, &request).unwrap();
+    assert_eq!(given.center_path, path);
+    assert!((given.center[0].value + 1.2 - measured.center[0].value).abs() < 1e-6);
 }
 
 #[test]

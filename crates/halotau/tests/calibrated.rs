@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use halotau::analysis::Analysis;
 use halotau::calibrate::measure::{Request, independent_areas, measure};
-use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::calibrate::{Calibration, CenterOrigin, CenterPath, Descan, Ellipse};
 use halotau::conditions::{self, Measured};
 use halotau::drift::DriftMethod;
 use halotau::ndarray::Array2;
@@ -111,16 +111,18 @@ impl Experiment {
         } else {
             Descan::default()
         };
-        let calibration = Calibration {
+        let mut calibration = Calibration {
             center_row: found.center[0].value,
             center_col: found.center[1].value,
             center_error: found.center[0].error,
             center_origin: CenterOrigin::Halo,
             descan,
+            center_path: CenterPath::default(),
             ellipse: found.ellipse,
             q_step_per_nm: settings.q_step_per_nm,
             pixel_valid: found.pixel_valid.clone(),
         };
+        calibration.follow(found.center_path.clone(), settings.n_times);
         let warnings = found.warnings.iter();
         let codes = warnings.map(|warning| warning.code.clone()).collect();
         (calibration, codes)

@@ -4,7 +4,7 @@
 
 use halotau::analysis::Analysis;
 use halotau::axes::QRange;
-use halotau::calibrate::{Calibration, Descan};
+use halotau::calibrate::{Calibration, CenterPath, Descan};
 use halotau::correlate::{self, Normalization};
 use halotau::ndarray::{Array2, Array5, s};
 use halotau::quality::Quality;
@@ -43,6 +43,7 @@ struct Options {
     times_s: Vec<f64>,
     bin: usize,
     descan: Descan,
+    center_path: CenterPath,
     center: (f64, f64),
 }
 
@@ -53,6 +54,7 @@ impl Default for Options {
             times_s: (0..N_TIMES).map(|time| 10.0 * time as f64).collect(),
             bin: 1,
             descan: Descan::default(),
+            center_path: CenterPath::default(),
             center: (9.5, 9.5),
         }
     }
@@ -78,6 +80,7 @@ fn analyze_source(source: &dyn FrameSource, recipe: &Recipe, options: &Options) 
     let every_pixel = Array2::from_elem((pattern_rows, pattern_cols), true);
     let mut calibration = Calibration::centered(options.center, 0.5, every_pixel);
     calibration.descan = options.descan;
+    calibration.follow(options.center_path.clone(), source.header().shape.n_times);
     let mut settings = ReduceSettings::of(&header, calibration, recipe.annulus_range()).unwrap();
     settings.bin = options.bin;
     let plan = ReducePlan::new(&header, settings).unwrap();
@@ -357,6 +360,40 @@ fn whole_pixel_descan_is_undone() {
         &recipe,
         &Options {
             descan,
+            ..Options::default()
+        },
+    );
+    assert_eq!(still.curves.g, undone.curves.g);
+    assert_eq!(still.fluctuation.values, undone.fluctuation.values);
+}
+
+#[test]
+fn whole_pixel_movement_over_time_is_undone() {
+    let counts = series(8, 1, 3);
+    // Down by a row every four scans, and back by two columns in the middle of the record, beside a descan.
+    let place = |time: usize, col: usize| (time / 4 + col, if time < 6 { 1 } else { 3 });
+    let moved = Array5::from_shape_fn(counts.dim(), |(time, row, col, y, x)| {
+        let (down, across) = place(time, col);
+        let (y, x) = (y + SIDE + 1 - down, x + SIDE + 1 - across);
+        counts[[time, row, col, y % SIDE, x % SIDE]]
+    });
+    let knots = (0..N_TIMES).map(|time| {
+        let (down, across) = place(time, 1);
+        [time as f64, down as f64 - 1.0, across as f64 - 1.0]
+    });
+    let mut recipe = recipe();
+    recipe.dynamics.q_range_per_nm = QRange::new(1.0, 3.0);
+    recipe.structure.q_range_per_nm = QRange::new(1.0, 3.0);
+    let still = analyze(&counts, &recipe, &Options::default());
+    let undone = analyze(
+        &moved,
+        &recipe,
+        &Options {
+            descan: Descan {
+                row_per_col: 1.0,
+                ..Descan::default()
+            },
+            center_path: CenterPath::new(knots.collect()),
             ..Options::default()
         },
     );

@@ -340,6 +340,7 @@ pub(crate) fn reduction(
             center_error: 0.05,
             center_origin: CenterOrigin::Halo,
             descan: Descan::default(),
+            center_path: halotau::calibrate::CenterPath::default(),
             ellipse: Ellipse {
                 distortion: 0.01,
                 angle_rad: 0.6,

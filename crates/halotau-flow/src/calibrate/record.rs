@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use halotau::axes::QRange;
-use halotau::calibrate::measure::{Measured, Request, WithError};
+use halotau::calibrate::measure::{Measured, PeriodCenter, Request, WithError};
 use halotau::calibrate::scale::ScaleOrigin;
-use halotau::calibrate::{Calibration, Descan, Ellipse};
+use halotau::calibrate::{Calibration, CenterPath, Descan, Ellipse};
 use halotau::recipe::Recipe;
 use halotau::series::Warning;
 use halotau::survey::Survey;
@@ -58,6 +58,9 @@ pub struct Values {
     /// Movement of the center over the scan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descan: Option<DescanRecord>,
+    /// Movement of the center during the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub center_path: Option<PathRecord>,
     /// Elliptic distortion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ellipse: Option<EllipseRecord>,
@@ -97,6 +100,12 @@ pub struct CenterRecord {
     /// Standard errors of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_symmetry_error: Option<[f64; 2]>,
+    /// The center by the position of the halo in each direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_sectors: Option<[f64; 2]>,
+    /// Standard errors of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_sectors_error: Option<[f64; 2]>,
     /// Largest displacement in a part of the record from the mean over all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moves_over_time: Option<f64>,
@@ -116,6 +125,19 @@ pub struct DescanRecord {
     pub value: Descan,
     /// Standard errors.
     pub error: Descan,
+}
+
+/// See [`Values::center_path`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathRecord {
+    /// How it was found.
+    pub method: String,
+    /// `[index of the scan, rows, columns]` from the center, linear between; empty where it does not move beyond chance.
+    pub value: CenterPath,
+    /// Standard error of a part of the record, rows and columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<[f64; 2]>,
 }
 
 /// See [`Values::ellipse`].
@@ -261,6 +283,18 @@ pub(super) fn of(
     let pair = |[a, b]: [WithError; 2]| ([a.value, b.value], [a.error, b.error]);
     let (center, center_error) = pair(measured.center);
     let by_symmetry = measured.symmetry_center.map(pair);
+    let by_sectors = measured.sector_ring.map(|ring| pair(ring.center));
+    let n_periods = measured.periods.len() as f64;
+    let path_error = (n_periods > 0.0 && request.center_path.is_none()).then(|| {
+        let rms = |of: fn(&PeriodCenter) -> f64| {
+            let squares = measured.periods.iter().map(|period| of(period).powi(2));
+            (squares.sum::<f64>() / n_periods).sqrt()
+        };
+        [
+            rms(|period| period.row.error),
+            rms(|period| period.col.error),
+        ]
+    });
     let moves = measured
         .periods
         .iter()
@@ -292,7 +326,17 @@ pub(super) fn of(
             ),
             by_symmetry: by_symmetry.map(|(value, _)| value),
             by_symmetry_error: by_symmetry.map(|(_, error)| error),
+            by_sectors: by_sectors.map(|(value, _)| value),
+            by_sectors_error: by_sectors.map(|(_, error)| error),
             moves_over_time: moves,
+        }),
+        center_path: Some(PathRecord {
+            method: method(
+                request.center_path.is_none(),
+                "line or lines through the centers of the parts of the record",
+            ),
+            value: measured.center_path.clone(),
+            error: path_error,
         }),
         descan: Some(DescanRecord {
             used: measured.descan_matters || !request.measure_descan,
@@ -382,6 +426,11 @@ impl Values {
         })
     }
 
+    /// The movement during the record that is followed.
+    pub(crate) fn center_path(&self) -> Option<CenterPath> {
+        self.center_path.as_ref().map(|path| path.value.clone())
+    }
+
     /// The descan that is followed.
     pub(crate) fn descan(&self) -> Option<Descan> {
         self.descan.as_ref().map(|descan| {
@@ -415,10 +464,23 @@ impl fmt::Display for Record {
                     "              ({row:.3} ± {row_error:.3}, {col:.3} ± {col_error:.3}) px   by symmetry alone"
                 )?;
             }
-            if let Some(moves) = center.moves_over_time {
+            if let (Some([row, col]), Some([row_error, col_error])) =
+                (center.by_sectors, center.by_sectors_error)
+            {
                 writeln!(
                     f,
-                    "              moves by up to {moves:.3} px over the record"
+                    "              ({row:.3} ± {row_error:.3}, {col:.3} ± {col_error:.3}) px   by the halo in each direction"
+                )?;
+            }
+            if let Some(moves) = center.moves_over_time {
+                let followed = match &values.center_path {
+                    Some(path) if path.value.is_still() => "no more than chance",
+                    Some(_) => "followed by whole pixels",
+                    None => "not followed",
+                };
+                writeln!(
+                    f,
+                    "              moves by up to {moves:.3} px over the record: {followed}"
                 )?;
             }
         }

@@ -33,6 +33,7 @@ const LINES: &[Line] = &[
     ("pattern", "bin", "1", "native pixels summed along each side"),
     ("pattern", "center", "[131.4, 130.9]", "native pixels [row, col]; found from the halo if absent"),
     ("pattern", "descan", "{ row_per_row = 0.0, row_per_col = 0.0, col_per_row = 0.0, col_per_col = 0.0 }", "pattern pixels a scan step"),
+    ("pattern", "center_path", "[[0.0, -0.6, 0.0], [105.0, 0.6, 0.0]]", "[scan, rows, columns]: movement of the center, linear between"),
     ("pattern", "ellipse", "{ distortion = 0.0, angle_rad = 0.0 }", "long axis 1 + distortion, from +column toward +row"),
     ("pattern", "crop", "{ rows = [0, 264], cols = [0, 264] }", "used part of the pattern, half-open"),
     ("pattern", "mask_file", "\"mask.npy\"", "nonzero = valid, native shape"),
@@ -41,6 +42,7 @@ const LINES: &[Line] = &[
     ("pattern", "gain_file", "\"gain.npy\"", "divided by, after the dark"),
     ("calibration", "center", "\"off\"", "auto | off: measured from halo and symmetry, unless pattern.center is given; off: a quick look"),
     ("calibration", "descan", "\"off\"", "auto | off: movement of the center over the scan"),
+    ("calibration", "center_path", "\"off\"", "auto | off: movement of the center during the record"),
     ("calibration", "ellipse", "\"off\"", "auto | off"),
     ("calibration", "beam_stop", "\"off\"", "auto | off: found beside pattern.mask and mask_file"),
     ("calibration", "grow_px", "0", "native pixels by which the stop that was found is widened"),
@@ -187,7 +189,7 @@ mod tests {
     use std::path::Path;
 
     use halotau::axes::QRange;
-    use halotau::calibrate::{Descan, Ellipse};
+    use halotau::calibrate::{CenterPath, Descan, Ellipse};
     use halotau::correlate::TwoTimeKept;
     use halotau::drift::DriftMethod;
     use halotau::recipe::{
@@ -233,6 +235,7 @@ mod tests {
             row_per_row: 0.01,
             ..Descan::default()
         });
+        pattern.center_path = Some(CenterPath::new(vec![[0.0, 0.5, 0.0], [9.0, -0.5, 1.0]]));
         pattern.ellipse = Some(Ellipse {
             distortion: 0.012,
             angle_rad: 0.5,

@@ -162,6 +162,7 @@ pub(crate) fn reduction(sample_type: SampleType) -> Reduction {
                 row_per_row: stream.number(),
                 ..Descan::default()
             },
+            center_path: halotau::calibrate::CenterPath::default(),
             ellipse: Ellipse {
                 distortion: 0.013,
                 angle_rad: 0.4,

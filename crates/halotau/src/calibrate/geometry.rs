@@ -10,35 +10,29 @@
 //!
 //! All blocks of the scan are fitted at once by Gauss-Newton steps. The mean over each ring is taken out of both sides, block
 //! by block, so that thickness and profile cannot pull; Huber weights limit pixels, Tukey weights leave out blocks whose
-//! center does not fit (an edge, a crystal). Standard errors come from the scatter of the blocks' own votes, widened by the
-//! correlation of neighboring blocks, which share the probe; a scan of few blocks is cut into sectors as well.
+//! center does not fit (an edge, a crystal). How far the truth may be from the result is the question of `errors`.
 
 use ndarray::{Array1, Array2};
 
-use super::linear::{solve, solve_scaled};
-use super::profile::{HaloPeak, RadialProfile, polar_px};
+use super::linear::solve_scaled;
+use super::profile::{HaloPeak, RadialProfile};
 use crate::error::{Error, Result};
 
+mod errors;
 mod model;
+mod votes;
 
+use errors::Errors;
 use model::N_PARAMETERS;
 pub(crate) use model::{Block, Fixed, Model, basis};
-
-/// Huber's constant: 95 % efficiency for normal errors.
-const HUBER: f64 = 1.345;
+use votes::{Residual, Shape, Vote, residuals};
 
 /// Tukey's constant for blocks: only what is far from all others loses its vote.
 const TUKEY: f64 = 6.0;
 
-/// With fewer blocks than this, sectors of each block are the units of the jackknife.
-const MIN_BLOCKS: usize = 12;
-
-/// Sectors of a block then, each several speckles wide.
-const N_SECTORS: usize = 8;
-
-/// A plane over the scan needs this many blocks; a quadratic more.
+/// A plane over the scan needs this many blocks; a quadratic this many that are worth an independent one each.
 const MIN_PLANE: usize = 6;
-const MIN_QUADRATIC: f64 = 16.0;
+const MIN_QUADRATIC: f64 = 12.0;
 
 /// What varies less than this over the field (pixels of the grid that is fitted) is not worth a higher order.
 const WORTH_PX: f64 = 0.1;
@@ -46,18 +40,14 @@ const WORTH_PX: f64 = 0.1;
 /// Steps of a fit at most; it converges by a factor of ten or so a step.
 const MAX_STEPS: usize = 20;
 
+/// Lengthening of a step at most.
+const MAX_STRIDE: f64 = 2.5;
+
 /// A fit has converged where no parameter moves any pixel by more than this: a fiftieth of the best standard errors.
 const CONVERGED_PX: f64 = 1e-3;
 
 /// χ² of six coefficients beyond which chance is below one in a thousand.
 const CHI2_SIX: f64 = 22.46;
-
-/// Pixels nearer to the center than this share of the halo's radius are not fitted: there are the edge of a stop and the
-/// direct beam.
-const INNER_SHARE: f64 = 0.45;
-
-/// Rings dimmer than this share of the halo are noise.
-const DIM: f64 = 0.02;
 
 /// The center of one block by its own vote.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,21 +74,19 @@ pub(crate) struct Fit {
     pub(crate) blocks: Vec<BlockCenter>,
     pub(crate) profile: RadialProfile,
     pub(crate) halo: HaloPeak,
+    /// Standard error of the halo's radius; NaN for one block.
+    pub(crate) halo_error_px: f64,
+    /// Number of independent blocks that are worth as much as all of these.
+    pub(crate) n_independent: f64,
 }
 
 /// Fits center, descan and ellipse to the blocks of a scan, from a start that is right to a few pixels. `middle` is the middle
-/// of the scan (row, col); `n_areas` the number of independent areas of the sample that the scan sees, where the probe is known.
+/// of the scan (row, col).
 ///
 /// # Errors
 ///
 /// [`Error::CenterNotFound`] where there is no halo or the fit leaves the pattern.
-pub(crate) fn fit(
-    blocks: &[Block],
-    middle: (f64, f64),
-    start: Model,
-    fixed: Fixed,
-    n_areas: Option<f64>,
-) -> Result<Fit> {
+pub(crate) fn fit(blocks: &[Block], middle: (f64, f64), start: Model, fixed: Fixed) -> Result<Fit> {
     let bases: Vec<[f64; 6]> = blocks
         .iter()
         .map(|block| basis(block.row - middle.0, block.col - middle.1))
@@ -119,13 +107,13 @@ pub(crate) fn fit(
         blocks,
         bases,
         active,
-        n_areas,
     };
     let mut fitted = fitter.fit(start)?;
-    let n_independent = n_areas.unwrap_or(f64::INFINITY).min(blocks.len() as f64);
-    if both_axes && n_independent >= MIN_QUADRATIC {
+    if both_axes && blocks.len() as f64 >= MIN_QUADRATIC {
         fitter.active[6..12].fill(true);
+        // A curvature that is not fitted makes blocks alike: only the fit with it knows how many are independent.
         if let Ok(quadratic) = fitter.fit(fitted.model.clone())
+            && quadratic.n_independent >= MIN_QUADRATIC
             && fitter.needs_quadratic(&quadratic)
         {
             fitted = quadratic;
@@ -135,57 +123,10 @@ pub(crate) fn fit(
     Ok(fitted)
 }
 
-/// How much less a residual gets by a step.
-#[derive(Debug, Clone, Copy)]
-enum Stiffness {
-    /// At least what it is, so that no step goes too far, however far away the minimum is.
-    Safe,
-    /// Only pixels within Huber's limits yield to a step, each by its own brightness: speckle multiplies the profile. Without
-    /// this the votes look surer than they are by a factor of nearly two.
-    True,
-}
-
 struct Fitter<'a> {
     blocks: &'a [Block],
     bases: Vec<[f64; 6]>,
     active: Vec<bool>,
-    n_areas: Option<f64>,
-}
-
-/// Normal equations of one block, or of a sector of it: of (d_row, d_col, e₁, e₂).
-#[derive(Debug, Clone)]
-struct Vote {
-    block: usize,
-    matrix: [[f64; 4]; 4],
-    right: [f64; 4],
-}
-
-impl Vote {
-    fn new(block: usize) -> Self {
-        Self {
-            block,
-            matrix: [[0.0; 4]; 4],
-            right: [0.0; 4],
-        }
-    }
-
-    /// `pull` is the weight of the residual, `stiffness` how much less it gets by a step along the slope.
-    fn add(&mut self, pull: f64, stiffness: f64, slope: &[f64; 4], residual: f64) {
-        for (a, slope_a) in slope.iter().enumerate() {
-            for (b, slope_b) in slope.iter().enumerate() {
-                self.matrix[a][b] += stiffness * slope_a * slope_b;
-            }
-            self.right[a] += pull * slope_a * residual;
-        }
-    }
-
-    /// Step of the center that this vote alone asks for.
-    fn center_step(&self) -> Option<(f64, f64)> {
-        let m = &self.matrix;
-        let matrix = ndarray::arr2(&[[m[0][0], m[0][1]], [m[1][0], m[1][1]]]);
-        let step = solve(&matrix, &ndarray::arr1(&self.right[..2]))?;
-        Some((step[0], step[1]))
-    }
 }
 
 impl Fitter<'_> {
@@ -194,13 +135,21 @@ impl Fitter<'_> {
         let mut weights = vec![1.0; self.blocks.len()];
         let (n_rows, n_cols) = self.blocks[0].pattern.dim();
         let limit = 0.5 * n_rows.min(n_cols) as f64;
+        let (mut stride, mut before) = (1.0, Array1::<f64>::zeros(N_PARAMETERS));
         for _ in 0..MAX_STEPS {
             let shape = self.shape(&model)?;
-            let votes = self.votes(&model, &shape, Stiffness::Safe);
+            let votes = self.votes(&model, &shape);
             let (matrix, right) = self.sum(&votes, &weights);
             let step = self
                 .solve(&matrix, &right)
                 .ok_or_else(|| lost("the mean pattern is flat"))?;
+            // A safe step goes about half of the way; what is left of the one before says which part.
+            let left = step.dot(&before) / before.dot(&before).max(1e-300);
+            if before.iter().any(|&step| step != 0.0) {
+                stride = (stride / (1.0 - left).max(1e-3)).clamp(1.0, MAX_STRIDE);
+            }
+            before.assign(&step);
+            let step = step * stride;
             let mut largest = 0.0_f64;
             for (at, step) in step.into_iter().enumerate() {
                 // Of the parameters only the ellipse is not in pixels (a step).
@@ -224,11 +173,17 @@ impl Fitter<'_> {
             }
         }
         let shape = self.shape(&model)?;
-        let votes = self.votes(&model, &shape, Stiffness::True);
-        let covariance = self.covariance(&votes, &weights);
+        let votes = self.votes(&model, &shape);
+        let Errors {
+            covariance,
+            halo_error_px,
+            n_independent,
+        } = self.errors(&model, &shape, &weights)?;
         let blocks = self.block_centers(&model, &votes, &weights);
         Ok(Fit {
             covariance,
+            halo_error_px,
+            n_independent,
             quadratic: false,
             blocks,
             halo: shape.halo,
@@ -248,121 +203,25 @@ impl Fitter<'_> {
 
     /// The profile about the centers of all blocks, with the halo.
     fn shape(&self, model: &Model) -> Result<Shape> {
-        let ellipse = model.ellipse();
-        let mut sums: Vec<[f64; 3]> = Vec::new();
-        for (block, basis) in self.blocks.iter().zip(&self.bases) {
-            let (row, col) = model.center(basis);
-            for ((r, c), &value) in block.pattern.indexed_iter() {
-                if value.is_finite() {
-                    let (radius, _) = polar_px(&ellipse, r as f64 - row, c as f64 - col);
-                    let ring = radius.round() as usize;
-                    if sums.len() <= ring {
-                        sums.resize(ring + 1, [0.0; 3]);
-                    }
-                    sums[ring][0] += value;
-                    sums[ring][1] += radius;
-                    sums[ring][2] += 1.0;
-                }
-            }
-        }
-        let n_blocks = self.blocks.len() as f64;
-        let mut profile = RadialProfile {
-            radius: Vec::new(),
-            mean: Vec::new(),
-            seen: Vec::new(),
-        };
-        for (ring, &[value, radius, n]) in sums.iter().enumerate() {
-            let whole = n_blocks * (std::f64::consts::TAU * ring as f64).max(1.0);
-            let seen = n / whole;
-            profile.seen.push(seen.min(1.0));
-            let is_seen = seen > 0.3;
-            profile
-                .radius
-                .push(if is_seen { radius / n } else { ring as f64 });
-            profile
-                .mean
-                .push(if is_seen { value / n } else { f64::NAN });
-        }
-        let beyond = 0.12 * profile.outermost();
-        let halo = profile.halo(beyond, 0.04).ok_or_else(|| {
+        Shape::of(self.blocks, |block| model.center(&self.bases[block]), model).ok_or_else(|| {
             lost("there is no halo about any center on the detector: no ring is brighter than the rings inside and outside of it")
-        })?;
-        Ok(Shape { profile, halo })
+        })
     }
 
-    /// Relative residuals about the profile and their slopes, ring means taken out.
     fn residuals(&self, model: &Model, shape: &Shape, block: usize) -> Vec<Residual> {
-        let ellipse = model.ellipse();
-        let (row, col) = model.center(&self.bases[block]);
-        let inner = INNER_SHARE * shape.halo.radius_px;
-        let mut residuals: Vec<Residual> = Vec::new();
-        for ((r, c), &value) in self.blocks[block].pattern.indexed_iter() {
-            if !value.is_finite() {
-                continue;
-            }
-            let (radius, azimuth) = polar_px(&ellipse, r as f64 - row, c as f64 - col);
-            if radius < inner {
-                continue;
-            }
-            let Some((mean, slope)) = shape.profile.at(radius) else {
-                continue;
-            };
-            if mean < DIM * shape.halo.height {
-                continue;
-            }
-            let relative = slope / mean;
-            let (sin, cos) = libm::sincos(azimuth);
-            residuals.push(Residual {
-                ring: radius.round() as usize,
-                sector: ((azimuth / std::f64::consts::TAU + 0.5) * N_SECTORS as f64) as usize
-                    % N_SECTORS,
-                value: value / mean,
-                slope: [
-                    -relative * sin,
-                    -relative * cos,
-                    -relative * radius * (cos * cos - sin * sin),
-                    -relative * radius * 2.0 * sin * cos,
-                ],
-            });
-        }
-        take_out_rings(&mut residuals);
-        residuals
+        let center = model.center(&self.bases[block]);
+        residuals(&self.blocks[block].pattern, center, model, shape)
     }
 
-    fn votes(&self, model: &Model, shape: &Shape, stiffness: Stiffness) -> Vec<Vote> {
-        let n_sectors = if self.blocks.len() < MIN_BLOCKS {
-            N_SECTORS
-        } else {
-            1
-        };
-        let mut votes = Vec::with_capacity(self.blocks.len() * n_sectors);
-        for block in 0..self.blocks.len() {
-            let residuals = self.residuals(model, shape, block);
-            let mut own = vec![Vote::new(block); n_sectors];
-            let scatter = scatter_of(&residuals).max(1e-9);
-            for residual in &residuals {
-                let weight = 1.0 / (scatter * scatter);
-                let huber = (HUBER * scatter / residual.value.abs().max(1e-300)).min(1.0);
-                let yields = match stiffness {
-                    Stiffness::Safe => huber,
-                    Stiffness::True if huber < 1.0 => 0.0,
-                    Stiffness::True => (1.0 + residual.value).max(0.0),
-                };
-                own[residual.sector * n_sectors / N_SECTORS].add(
-                    huber * weight,
-                    yields * weight,
-                    &residual.slope,
-                    residual.value,
-                );
-            }
-            votes.extend(own);
-        }
-        votes
+    fn votes(&self, model: &Model, shape: &Shape) -> Vec<Vote> {
+        (0..self.blocks.len())
+            .map(|block| Vote::of(&self.residuals(model, shape, block)))
+            .collect()
     }
 
     /// What a vote says of all parameters.
-    fn expand(&self, vote: &Vote) -> (Array2<f64>, Array1<f64>) {
-        let basis = &self.bases[vote.block];
+    fn expand(&self, block: usize, vote: &Vote) -> (Array2<f64>, Array1<f64>) {
+        let basis = &self.bases[block];
         let factor = |at: usize| if at < 12 { basis[at / 2] } else { 1.0 };
         let part = |at: usize| if at < 12 { at % 2 } else { at - 10 };
         let matrix = Array2::from_shape_fn((N_PARAMETERS, N_PARAMETERS), |(a, b)| {
@@ -375,10 +234,10 @@ impl Fitter<'_> {
     fn sum(&self, votes: &[Vote], weights: &[f64]) -> (Array2<f64>, Array1<f64>) {
         let mut matrix = Array2::zeros((N_PARAMETERS, N_PARAMETERS));
         let mut right = Array1::zeros(N_PARAMETERS);
-        for vote in votes {
-            let (m, r) = self.expand(vote);
-            matrix.scaled_add(weights[vote.block], &m);
-            right.scaled_add(weights[vote.block], &r);
+        for (block, vote) in votes.iter().enumerate() {
+            let (m, r) = self.expand(block, vote);
+            matrix.scaled_add(weights[block], &m);
+            right.scaled_add(weights[block], &r);
         }
         (matrix, right)
     }
@@ -408,7 +267,8 @@ impl Fitter<'_> {
         }
         let steps: Vec<f64> = (0..n_blocks)
             .map(|block| {
-                self.block_step(votes, block)
+                votes[block]
+                    .center_step()
                     .map_or(f64::INFINITY, |(row, col)| libm::hypot(row, col))
             })
             .collect();
@@ -427,23 +287,10 @@ impl Fitter<'_> {
             .collect()
     }
 
-    fn block_step(&self, votes: &[Vote], block: usize) -> Option<(f64, f64)> {
-        let mut whole = Vote::new(block);
-        for vote in votes.iter().filter(|vote| vote.block == block) {
-            for a in 0..4 {
-                for b in 0..4 {
-                    whole.matrix[a][b] += vote.matrix[a][b];
-                }
-                whole.right[a] += vote.right[a];
-            }
-        }
-        whole.center_step()
-    }
-
     fn block_centers(&self, model: &Model, votes: &[Vote], weights: &[f64]) -> Vec<BlockCenter> {
         let centers = self.blocks.iter().enumerate().filter_map(|(at, block)| {
             let (row, col) = model.center(&self.bases[at]);
-            let (step_row, step_col) = self.block_step(votes, at)?;
+            let (step_row, step_col) = votes[at].center_step()?;
             Some(BlockCenter {
                 row: block.row,
                 col: block.col,
@@ -453,88 +300,6 @@ impl Fitter<'_> {
             })
         });
         centers.collect()
-    }
-
-    /// Jackknife over votes, widened by the correlation of neighboring blocks.
-    fn covariance(&self, votes: &[Vote], weights: &[f64]) -> Array2<f64> {
-        let mut covariance = Array2::zeros((N_PARAMETERS, N_PARAMETERS));
-        let (matrix, _) = self.sum(votes, weights);
-        let counted: Vec<&Vote> = votes
-            .iter()
-            .filter(|vote| weights[vote.block] > 0.0)
-            .collect();
-        let n = counted.len() as f64;
-        for vote in &counted {
-            let (own, right) = self.expand(vote);
-            let weight = weights[vote.block];
-            let rest = &matrix - &(own * weight);
-            let Some(step) = self.solve(&rest, &(right * weight)) else {
-                continue;
-            };
-            for a in 0..N_PARAMETERS {
-                for b in 0..N_PARAMETERS {
-                    covariance[[a, b]] += step[a] * step[b] * (n - 1.0) / n;
-                }
-            }
-        }
-        covariance * self.inflation(votes, weights)
-    }
-
-    /// Variance of a mean over blocks in units of that of independent ones: `1 + Σ ρ(lag) · pairs / n` as the blocks show it,
-    /// at least the number of blocks in an independent area. The blocks alone show too little of it in small scans, where the
-    /// plane takes out what they have in common.
-    fn inflation(&self, votes: &[Vote], weights: &[f64]) -> f64 {
-        let least = self
-            .n_areas
-            .map_or(1.0, |n_areas| (self.blocks.len() as f64 / n_areas).max(1.0));
-        let steps: Vec<(f64, f64, [f64; 4])> = votes
-            .iter()
-            .filter(|vote| weights[vote.block] > 0.0)
-            .map(|vote| {
-                let block = &self.blocks[vote.block];
-                let scale = |a: usize| vote.matrix[a][a].sqrt().max(1e-300);
-                let scores = std::array::from_fn(|a| vote.right[a] / scale(a));
-                (block.row, block.col, scores)
-            })
-            .collect();
-        if self.blocks.len() < MIN_BLOCKS {
-            return least;
-        }
-        let variance: f64 = steps
-            .iter()
-            .flat_map(|step| step.2)
-            .map(|z| z * z)
-            .sum::<f64>()
-            / (4 * steps.len()) as f64;
-        let pitch = |axis: fn(&Block) -> f64| {
-            let mut values: Vec<f64> = self.blocks.iter().map(axis).collect();
-            values.sort_by(f64::total_cmp);
-            let n_lines = (self.blocks.len() as f64).sqrt();
-            ((values[values.len() - 1] - values[0]) / (n_lines - 1.0).max(1.0)).max(1e-9)
-        };
-        let (pitch_row, pitch_col) = (pitch(|block| block.row), pitch(|block| block.col));
-        let mut by_lag = [(0.0, 0_usize); 4];
-        for (at, a) in steps.iter().enumerate() {
-            for b in &steps[..at] {
-                let lag = libm::hypot((a.0 - b.0) / pitch_row, (a.1 - b.1) / pitch_col).round();
-                if lag >= 1.0 && lag <= by_lag.len() as f64 {
-                    let product: f64 = a.2.iter().zip(&b.2).map(|(a, b)| a * b).sum();
-                    let (sum, n) = &mut by_lag[lag as usize - 1];
-                    *sum += product / 4.0;
-                    *n += 1;
-                }
-            }
-        }
-        let mut inflation = 1.0;
-        for (sum, n) in by_lag {
-            let correlation = sum / (n.max(1) as f64 * variance.max(1e-300));
-            // Beyond the first lag without correlation there is only noise.
-            if correlation < 0.03 {
-                break;
-            }
-            inflation += 2.0 * correlation * n as f64 / steps.len() as f64;
-        }
-        inflation.max(least)
     }
 
     fn needs_quadratic(&self, fit: &Fit) -> bool {
@@ -555,61 +320,6 @@ impl Fitter<'_> {
     }
 }
 
-/// The profile with its halo.
-struct Shape {
-    profile: RadialProfile,
-    halo: HaloPeak,
-}
-
-/// A pixel's distance from the profile.
-struct Residual {
-    ring: usize,
-    sector: usize,
-    value: f64,
-    slope: [f64; 4],
-}
-
-/// Divides values by their ring's mean and subtracts 1; subtracts ring means from slopes.
-fn take_out_rings(residuals: &mut [Residual]) {
-    let n_rings = residuals
-        .iter()
-        .map(|residual| residual.ring + 1)
-        .max()
-        .unwrap_or(0);
-    let mut sums = vec![[0.0; 6]; n_rings];
-    for residual in residuals.iter() {
-        let sum = &mut sums[residual.ring];
-        sum[0] += residual.value;
-        for (sum, slope) in sum[1..5].iter_mut().zip(&residual.slope) {
-            *sum += slope;
-        }
-        sum[5] += 1.0;
-    }
-    for residual in residuals.iter_mut() {
-        let sum = &sums[residual.ring];
-        let mean = sum[0] / sum[5];
-        residual.value = if mean > 0.0 {
-            residual.value / mean - 1.0
-        } else {
-            0.0
-        };
-        for (slope, sum_of) in residual.slope.iter_mut().zip(&sum[1..5]) {
-            *slope -= sum_of / sum[5];
-        }
-    }
-}
-
-fn scatter_of(residuals: &[Residual]) -> f64 {
-    let sizes: Vec<f64> = residuals
-        .iter()
-        .map(|residual| residual.value.abs())
-        .collect();
-    if sizes.is_empty() {
-        return 1.0;
-    }
-    1.4826 * crate::rank::median(&sizes)
-}
-
 fn lost(problem: &str) -> Error {
     Error::CenterNotFound {
         problem: problem.to_owned(),
@@ -619,6 +329,7 @@ fn lost(problem: &str) -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use super::super::profile::polar_px;
     use super::super::{Descan, Ellipse};
     use super::*;
 
@@ -662,7 +373,7 @@ mod tests {
             })
             .collect();
         let start = Model::new((33.5, 32.5), &Descan::default(), &Ellipse::default());
-        let fit = fit(&blocks, (8.0, 10.0), start, Fixed::default(), None).unwrap();
+        let fit = fit(&blocks, (8.0, 10.0), start, Fixed::default()).unwrap();
         assert!(fit.quadratic);
         let (center, found) = ((fit.model.row[0], fit.model.col[0]), fit.model.ellipse());
         assert!(
@@ -687,7 +398,7 @@ mod tests {
             pattern,
         };
         let start = Model::new((33.0, 33.0), &Descan::default(), &Ellipse::default());
-        let error = fit(&[block], (0.0, 0.0), start, Fixed::default(), None).unwrap_err();
+        let error = fit(&[block], (0.0, 0.0), start, Fixed::default()).unwrap_err();
         assert!(error.to_string().contains("no halo"), "{error}");
     }
 }

@@ -18,13 +18,14 @@ use super::beam_stop::{self, BeamStop};
 use super::geometry::{self, Block, BlockCenter, Fit, Fixed, Model};
 use super::pixels::{self, BadPixels, Flattening};
 use super::profile::RadialProfile;
-use super::{Descan, Ellipse, center};
+use super::{CenterPath, Descan, Ellipse, center};
 use crate::error::{Error, Result};
 use crate::series::Warning;
 use crate::survey::Survey;
 
 mod checks;
 mod grid;
+mod periods;
 mod words;
 
 use grid::{Grid, scaled, widened};
@@ -49,6 +50,8 @@ pub struct Request {
     pub measure_descan: bool,
     /// The descan where it is not measured.
     pub descan: Descan,
+    /// The movement during the record where it is given; empty for none. Else it is measured.
+    pub center_path: Option<CenterPath>,
     /// Whether the ellipse is measured; else `ellipse` holds.
     pub measure_ellipse: bool,
     /// The ellipse where it is not measured.
@@ -87,6 +90,7 @@ impl Request {
             center: None,
             measure_descan: true,
             descan: Descan::default(),
+            center_path: None,
             measure_ellipse: true,
             ellipse: Ellipse::default(),
             find_beam_stop: true,
@@ -117,6 +121,19 @@ pub struct PeriodCenter {
     pub col: WithError,
 }
 
+/// Center and ellipse by the position of the halo in each direction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SectorRing {
+    /// Row and column of the center at the middle of the scan.
+    pub center: [WithError; 2],
+    /// The ellipse.
+    pub ellipse: Ellipse,
+    /// Standard error of its distortion.
+    pub distortion_error: f64,
+    /// Standard error of its angle.
+    pub angle_error_rad: f64,
+}
+
 /// What was measured. Lengths are native detector pixels.
 #[derive(Debug, Clone)]
 pub struct Measured {
@@ -124,6 +141,8 @@ pub struct Measured {
     pub center: [WithError; 2],
     /// The center by symmetry alone; `None` where it has no maximum.
     pub symmetry_center: Option<[WithError; 2]>,
+    /// Center and ellipse by where the halo is in each direction; `None` where it has no top in too many of them.
+    pub sector_ring: Option<SectorRing>,
     /// Movement over the scan.
     pub descan: Descan,
     /// Standard errors of its coefficients.
@@ -142,10 +161,16 @@ pub struct Measured {
     pub halo_radius_px: WithError,
     /// Height of the halo over the valley beside it, as a share.
     pub halo_prominence: f64,
+    /// Number of independent parts of the scan that are worth as much as all, which share probes; by it errors are widened.
+    pub n_independent: f64,
     /// The center of each scan block by its own vote.
     pub blocks: Vec<BlockCenter>,
     /// The center of each part of the record.
     pub periods: Vec<PeriodCenter>,
+    /// Its path through them; still where it stays, or where that was given.
+    pub center_path: CenterPath,
+    /// Whether it moves beyond chance; else no movement is better.
+    pub path_matters: bool,
     /// What shades the detector; `None` where it was not looked for.
     pub beam_stop: Option<BeamStop>,
     /// Pixels that are not used.
@@ -349,7 +374,7 @@ impl Work<'_> {
             descan: !self.request.measure_descan,
             ellipse: !self.request.measure_ellipse,
         };
-        geometry::fit(&blocks, self.middle(), start, fixed, self.request.n_areas)
+        geometry::fit(&blocks, self.middle(), start, fixed)
     }
 
     fn flattening<'b>(&self, fit: &'b Fit) -> Flattening<'b> {
@@ -387,7 +412,15 @@ impl Work<'_> {
     fn report(&self, fit: &Fit, bad_pixels: BadPixels, good: Array2<bool>) -> Measured {
         let scale = self.grid.scale();
         let error = |at: usize| fit.covariance[[at, at]].sqrt() * scale;
-        let center = self.grid.native((fit.model.row[0], fit.model.col[0]));
+        let mut center = self.grid.native((fit.model.row[0], fit.model.col[0]));
+        if let (Some(path), None) = (&self.request.center_path, self.request.center) {
+            // The patterns were averaged over a path whose mean need not be zero.
+            let n = self.survey.periods.len() as f64;
+            for period in &self.survey.periods {
+                let (row, col) = path.at(period.time);
+                center = (center.0 - row / n, center.1 - col / n);
+            }
+        }
         let descan = scaled(&fit.model.descan(), scale);
         let descan_error = Descan {
             row_per_row: error(2),
@@ -398,7 +431,14 @@ impl Work<'_> {
             col_quadratic: [error(7), error(9), error(11)],
         };
         let descan_range_px = self.range(&descan);
-        let (distortion_error, angle_error_rad) = ellipse_errors(fit);
+        let periods = self.periods(fit);
+        let (center_path, path_matters) = match &self.request.center_path {
+            Some(path) => (path.clone(), false),
+            None => self.path(&periods),
+        };
+        let (distortion_error, angle_error_rad) = ellipse_errors(&fit.model.ellipse(), |a, b| {
+            fit.covariance[[12 + a, 12 + b]]
+        });
         let mut measured = Measured {
             center: [
                 WithError {
@@ -411,6 +451,7 @@ impl Work<'_> {
                 },
             ],
             symmetry_center: None,
+            sector_ring: self.sector_ring(fit),
             descan_matters: self.request.measure_descan
                 && descan_range_px > NEGLIGIBLE_PX
                 && descan_range_px > 3.0 * self.range_error(&descan_error),
@@ -420,7 +461,11 @@ impl Work<'_> {
             ellipse: fit.model.ellipse(),
             distortion_error,
             angle_error_rad,
-            halo_radius_px: self.halo_radius(fit),
+            halo_radius_px: WithError {
+                value: fit.halo.radius_px * scale,
+                error: fit.halo_error_px * scale,
+            },
+            n_independent: fit.n_independent,
             halo_prominence: fit.halo.prominence,
             blocks: fit
                 .blocks
@@ -434,7 +479,9 @@ impl Work<'_> {
                     }
                 })
                 .collect(),
-            periods: self.periods(fit),
+            periods,
+            path_matters,
+            center_path,
             beam_stop: self.stop.clone(),
             bad_pixels,
             gain_spread: self.gain_spread(fit, &good),
@@ -480,62 +527,14 @@ impl Work<'_> {
         ];
         parts.iter().map(|part| part * part).sum::<f64>().sqrt()
     }
-
-    /// The halo of each quarter of the blocks, and their scatter.
-    fn halo_radius(&self, fit: &Fit) -> WithError {
-        let scale = self.grid.scale();
-        let clear = self.clear();
-        let value = fit.halo.radius_px * scale;
-        let n_parts = self.survey.blocks.len().min(8);
-        let mut radii = Vec::new();
-        for part in 0..n_parts {
-            let members = (part..self.survey.blocks.len()).step_by(n_parts);
-            let (mut sum, mut n) = (Array2::<f64>::zeros(clear.dim()), 0.0);
-            let (mut row, mut col) = (0.0, 0.0);
-            for at in members {
-                let block = &self.survey.blocks[at];
-                sum += &block.mean;
-                n += 1.0;
-                let basis =
-                    geometry::basis(block.row - self.middle().0, block.col - self.middle().1);
-                let center = fit.model.center(&basis);
-                (row, col) = (row + center.0, col + center.1);
-            }
-            let pattern = self.grid.bin(&(sum / n), &clear);
-            let profile = RadialProfile::of(&pattern, (row / n, col / n), &fit.model.ellipse());
-            if let Some(halo) = profile.halo(0.5 * fit.halo.radius_px, 0.02) {
-                radii.push(halo.radius_px * scale);
-            }
-        }
-        let n = radii.len() as f64;
-        let mean = radii.iter().sum::<f64>() / n;
-        let variance = radii
-            .iter()
-            .map(|radius| (radius - mean).powi(2))
-            .sum::<f64>()
-            / (n - 1.0);
-        WithError {
-            value,
-            error: if radii.len() > 2 {
-                (variance / n).sqrt()
-            } else {
-                f64::NAN
-            },
-        }
-    }
 }
 
 /// Standard errors of distortion and angle from the covariance of (e₁, e₂).
-fn ellipse_errors(fit: &Fit) -> (f64, f64) {
-    let Ellipse {
-        distortion,
-        angle_rad,
-    } = fit.model.ellipse();
-    let (sin, cos) = libm::sincos(2.0 * angle_rad);
-    let c = |a: usize, b: usize| fit.covariance[[12 + a, 12 + b]];
+fn ellipse_errors(ellipse: &Ellipse, c: impl Fn(usize, usize) -> f64) -> (f64, f64) {
+    let (sin, cos) = libm::sincos(2.0 * ellipse.angle_rad);
     let along = cos * cos * c(0, 0) + 2.0 * sin * cos * c(0, 1) + sin * sin * c(1, 1);
     let across = sin * sin * c(0, 0) - 2.0 * sin * cos * c(0, 1) + cos * cos * c(1, 1);
-    let angle = across.max(0.0).sqrt() / (2.0 * distortion.max(1e-12));
+    let angle = across.max(0.0).sqrt() / (2.0 * ellipse.distortion.max(1e-12));
     // An angle that is not known at all is uniform over π.
     (
         along.max(0.0).sqrt(),

@@ -178,6 +178,19 @@ impl RadialProfile {
     }
 }
 
+impl RadialProfile {
+    /// Distance from its top at which the halo has lost 0.4 of its prominence (the standard deviation of a Gaussian ring): its
+    /// mean over both sides.
+    pub(crate) fn halo_width(&self, halo: &HaloPeak) -> f64 {
+        let floor = halo.height * (1.0 - 0.4 * halo.prominence);
+        let above = (0..self.mean.len()).filter(|&bin| {
+            (self.radius[bin] - halo.radius_px).abs() < 0.5 * halo.radius_px
+                && self.mean[bin] > floor
+        });
+        above.count() as f64 / 2.0
+    }
+}
+
 /// The first halo of a profile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HaloPeak {
@@ -190,7 +203,7 @@ pub struct HaloPeak {
 }
 
 /// Where the least-squares parabola through points has its maximum; `None` where it has none.
-fn vertex(points: impl Iterator<Item = (f64, f64)> + Clone) -> Option<f64> {
+pub(crate) fn vertex(points: impl Iterator<Item = (f64, f64)> + Clone) -> Option<f64> {
     let n = points.clone().count() as f64;
     let middle = points.clone().map(|(x, _)| x).sum::<f64>() / n;
     let mut moments = [0.0; 5];

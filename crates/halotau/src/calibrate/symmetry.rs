@@ -15,14 +15,14 @@ use ndarray::Array2;
 use super::linear::solve;
 
 /// Half-pixels around the start that are searched for the center.
-const REACH: i64 = 8;
+pub(crate) const REACH: usize = 8;
 
 /// Half-pixels around the maximum through which the paraboloid is laid.
-const NEAR: i64 = 3;
+pub(crate) const NEAR: usize = 3;
 
-/// The center of a mean pattern, NaN for pixels that are not used, near a start (row, col); `None` where the correlation has
-/// no maximum there.
-pub(crate) fn center(pattern: &Array2<f64>, start: (f64, f64)) -> Option<(f64, f64)> {
+/// The center of a mean pattern, NaN for pixels that are not used, within so many half-pixels of a start (row, col); `None`
+/// where the correlation has no maximum there.
+pub(crate) fn center(pattern: &Array2<f64>, start: (f64, f64), reach: usize) -> Option<(f64, f64)> {
     let root = pattern.mapv(|value| {
         if value.is_finite() {
             value.max(0.0).sqrt()
@@ -31,10 +31,10 @@ pub(crate) fn center(pattern: &Array2<f64>, start: (f64, f64)) -> Option<(f64, f
         }
     });
     let first = (
-        (2.0 * start.0).round() as i64 - REACH,
-        (2.0 * start.1).round() as i64 - REACH,
+        (2.0 * start.0).round() as i64 - reach as i64,
+        (2.0 * start.1).round() as i64 - reach as i64,
     );
-    let side = 2 * REACH as usize + 1;
+    let side = 2 * reach + 1;
     let surface = Array2::from_shape_fn((side, side), |(row, col)| {
         correlation(&root, first.0 + row as i64, first.1 + col as i64)
     });
@@ -89,10 +89,11 @@ fn correlation(root: &Array2<f64>, row_sum: i64, col_sum: i64) -> f64 {
 
 /// Where the least-squares paraboloid about the highest point has its top, relative to it.
 fn paraboloid(surface: &Array2<f64>, top: (usize, usize)) -> Option<(f64, f64)> {
+    let near = NEAR as i64;
     let mut matrix = Array2::<f64>::zeros((6, 6));
     let mut right = ndarray::Array1::<f64>::zeros(6);
-    for down in -NEAR..=NEAR {
-        for across in -NEAR..=NEAR {
+    for down in -near..=near {
+        for across in -near..=near {
             let at = (top.0 as i64 + down, top.1 as i64 + across);
             let (Ok(row), Ok(col)) = (usize::try_from(at.0), usize::try_from(at.1)) else {
                 continue;
@@ -138,7 +139,7 @@ mod tests {
                 50.0 * (0.35 + libm::exp(-widths * widths / 2.0))
             }
         });
-        let (row, col) = center(&pattern, (33.0, 33.0)).unwrap();
+        let (row, col) = center(&pattern, (33.0, 33.0), REACH).unwrap();
         assert!(
             (row - 34.3).abs() < 0.05 && (col - 31.6).abs() < 0.05,
             "{row} {col}"
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn a_flat_pattern_has_no_center() {
         assert_eq!(
-            center(&Array2::from_elem((30, 30), 4.0), (15.0, 15.0)),
+            center(&Array2::from_elem((30, 30), 4.0), (15.0, 15.0), REACH),
             None
         );
     }

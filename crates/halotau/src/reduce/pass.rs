@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Shard;
-use super::plan::{CountType, ReducePlan, ShiftTables};
+use super::plan::{CountType, Move, ReducePlan, ShiftTables};
 use crate::error::{Error, Result};
 use crate::ring::{RingCounts, RingSeries};
 use crate::series::{FrameBlock, FrameRun, Sample};
@@ -42,14 +42,21 @@ const LANES: usize = 8;
 
 /// What one position collects over time.
 struct PositionSums {
-    pattern: Vec<f64>,
-    /// Broken samples of each pixel; empty until the first unusual one.
-    broken: Vec<u32>,
+    /// For each move of the pattern.
+    patterns: Vec<PatternSum>,
     totals: Vec<f64>,
-    n_frames: usize,
     n_saturated: u64,
     n_negative: u64,
     overflow: bool,
+}
+
+/// Sum of the patterns of one move.
+#[derive(Clone)]
+struct PatternSum {
+    counts: Vec<f64>,
+    /// Broken samples of each pixel; empty until the first unusual one.
+    broken: Vec<u32>,
+    n_frames: usize,
 }
 
 /// A type that counts are kept in.
@@ -119,7 +126,7 @@ impl ReducePlan {
         let n_positions = shard.n_rows * shard.n_cols;
         let mut counts = vec![C::default(); n_positions * n_times * n_pixels];
         let mut sums: Vec<PositionSums> = (0..n_positions)
-            .map(|_| PositionSums::new(shape.frame_len(), n_times))
+            .map(|_| PositionSums::new(shape.frame_len(), n_times, self.moves.len()))
             .collect();
         let missing = self.missing_frames(shard);
         let region = &self.settings.region;
@@ -220,13 +227,15 @@ impl ReducePlan {
         sums: &mut PositionSums,
     ) {
         // First, because it goes through memory in order: the gather below then finds the pattern in the cache.
-        sums.add(pattern, &self.weight, self.dark.as_deref(), time);
+        let move_idx = self.move_of[time];
+        let Move { offset, weight } = &self.moves[move_idx];
+        sums.add(pattern, weight, self.dark.as_deref(), time, move_idx);
         let corrected = self.dark.is_some() || self.settings.gain.is_some();
         let value = |at: u32| -> f64 {
-            let at = at as usize;
+            let at = (at as isize + offset) as usize;
             if corrected {
                 let dark = self.dark.as_ref().map_or(0.0, |dark| dark[at]);
-                (pattern[at].to_f64() - dark) * self.weight[at]
+                (pattern[at].to_f64() - dark) * weight[at]
             } else {
                 pattern[at].to_f64()
             }
@@ -237,7 +246,7 @@ impl ReducePlan {
         };
         if self.settings.bin == 1 && tables.native.len() == kept.len() && !corrected {
             for (count, &at) in kept.iter_mut().zip(&tables.native) {
-                keep(count, pattern[at as usize].to_f64());
+                keep(count, pattern[(at as isize + offset) as usize].to_f64());
             }
         } else {
             let mut start = 0;
@@ -279,18 +288,22 @@ impl ReducePlan {
         for (position, sums) in positions.iter().enumerate() {
             let tables = self.tables_of(shard, position);
             let (row, col) = (position / shard.n_cols, position % shard.n_cols);
-            for at in 0..frame_len {
-                let broken = sums.broken.get(at).copied().unwrap_or(0);
-                let n_finite = (sums.n_frames - broken as usize) as f64;
-                if self.weight[at] != 0.0 {
+            for (sums, Move { offset, weight }) in sums.patterns.iter().zip(&self.moves) {
+                for at in 0..frame_len {
+                    let broken = sums.broken.get(at).copied().unwrap_or(0);
+                    let n_finite = (sums.n_frames - broken as usize) as f64;
+                    pattern_sum[at] += sums.counts[at];
+                    pattern_count[at] += n_finite;
+                    if weight[at] == 0.0 {
+                        continue;
+                    }
                     n_nonfinite += u64::from(broken);
-                }
-                pattern_sum[at] += sums.pattern[at];
-                pattern_count[at] += n_finite;
-                if tables.q_bin[at] != u16::MAX {
-                    let dark = self.dark.as_ref().map_or(0.0, |dark| dark[at]);
-                    q_sums[[row, col, usize::from(tables.q_bin[at])]] +=
-                        (sums.pattern[at] - n_finite * dark) * self.weight[at];
+                    let q_bin = tables.q_bin[(at as isize - offset) as usize];
+                    if q_bin != u16::MAX {
+                        let dark = self.dark.as_ref().map_or(0.0, |dark| dark[at]);
+                        q_sums[[row, col, usize::from(q_bin)]] +=
+                            (sums.counts[at] - n_finite * dark) * weight[at];
+                    }
                 }
             }
         }
@@ -315,12 +328,15 @@ impl ReducePlan {
 }
 
 impl PositionSums {
-    fn new(frame_len: usize, n_times: usize) -> Self {
-        Self {
-            pattern: vec![0.0; frame_len],
+    fn new(frame_len: usize, n_times: usize, n_moves: usize) -> Self {
+        let pattern = PatternSum {
+            counts: vec![0.0; frame_len],
             broken: Vec::new(),
-            totals: vec![f64::NAN; n_times],
             n_frames: 0,
+        };
+        Self {
+            patterns: vec![pattern; n_moves],
+            totals: vec![f64::NAN; n_times],
             n_saturated: 0,
             n_negative: 0,
             overflow: false,
@@ -328,18 +344,26 @@ impl PositionSums {
     }
 
     /// Adds a frame to the sums over time; broken samples are counted and left out.
-    fn add<S: Sample>(&mut self, pattern: &[S], weight: &[f64], dark: Option<&[f64]>, time: usize) {
-        self.n_frames += 1;
+    fn add<S: Sample>(
+        &mut self,
+        pattern: &[S],
+        weight: &[f64],
+        dark: Option<&[f64]>,
+        time: usize,
+        move_idx: usize,
+    ) {
         if pattern
             .iter()
             .fold(false, |any, sample| any | sample.is_unusual())
         {
-            self.count_unusual(pattern, weight);
+            self.count_unusual(pattern, weight, move_idx);
         }
+        let own = &mut self.patterns[move_idx];
+        own.n_frames += 1;
         // Totals of every LANES-th sample: a fixed order that leaves independent additions to the processor.
         let mut totals = [0.0; LANES];
         let (samples, last_samples) = pattern.as_chunks::<LANES>();
-        let (sums, last_sums) = self.pattern.as_chunks_mut::<LANES>();
+        let (sums, last_sums) = own.counts.as_chunks_mut::<LANES>();
         let (weights, last_weights) = weight.as_chunks::<LANES>();
         for ((samples, sums), weights) in samples.iter().zip(sums).zip(weights) {
             let values = samples.map(finite_or_zero);
@@ -367,9 +391,10 @@ impl PositionSums {
         self.totals[time] = total;
     }
 
-    fn count_unusual<S: Sample>(&mut self, pattern: &[S], weight: &[f64]) {
-        self.broken.resize(pattern.len(), 0);
-        for ((&sample, broken), &weight) in pattern.iter().zip(&mut self.broken).zip(weight) {
+    fn count_unusual<S: Sample>(&mut self, pattern: &[S], weight: &[f64], move_idx: usize) {
+        let broken = &mut self.patterns[move_idx].broken;
+        broken.resize(pattern.len(), 0);
+        for ((&sample, broken), &weight) in pattern.iter().zip(broken).zip(weight) {
             let value = sample.to_f64();
             *broken += u32::from(!value.is_finite());
             if weight != 0.0 {
@@ -396,22 +421,24 @@ mod tests {
         let mut frame: Vec<f32> = (1..=11_u8).map(f32::from).collect();
         let mut weight = vec![1.0; 11];
         weight[10] = 0.0;
-        let mut sums = PositionSums::new(11, 2);
-        sums.add(&frame, &weight, None, 0);
-        assert!(sums.broken.is_empty());
+        let mut sums = PositionSums::new(11, 2, 1);
+        sums.add(&frame, &weight, None, 0, 0);
+        assert!(sums.patterns[0].broken.is_empty());
         frame[3] = f32::NAN;
         frame[9] = -10.0;
         frame[10] = f32::NEG_INFINITY;
-        sums.add(&frame, &weight, None, 1);
+        sums.add(&frame, &weight, None, 1, 0);
         assert_eq!(sums.totals, [55.0, 55.0 - 4.0 - 20.0]);
         assert_eq!(sums.n_negative, 1);
-        let broken: Vec<usize> = (0..11).filter(|&at| sums.broken[at] == 1).collect();
+        let broken: Vec<usize> = (0..11)
+            .filter(|&at| sums.patterns[0].broken[at] == 1)
+            .collect();
         assert_eq!(broken, [3, 10]);
-        assert_eq!(sums.pattern[..4], [2.0, 4.0, 6.0, 4.0]);
-        assert_eq!(sums.pattern[9..], [0.0, 11.0]);
+        assert_eq!(sums.patterns[0].counts[..4], [2.0, 4.0, 6.0, 4.0]);
+        assert_eq!(sums.patterns[0].counts[9..], [0.0, 11.0]);
 
-        let mut sums = PositionSums::new(3, 1);
-        sums.add(&[u8::MAX, 7, u8::MAX], &[1.0, 1.0, 0.0], None, 0);
+        let mut sums = PositionSums::new(3, 1, 1);
+        sums.add(&[u8::MAX, 7, u8::MAX], &[1.0, 1.0, 0.0], None, 0, 0);
         assert_eq!((sums.n_saturated, sums.totals[0]), (1, 262.0));
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Reduction, Shard, ShardSums, shards};
 use crate::axes::{QRange, TimeAxis, TimeBasis};
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, moved_pixel};
 use crate::error::{Error, Result};
 use crate::recipe::Region;
 use crate::ring::select::{Shift, native_pixels};
@@ -96,13 +96,50 @@ pub struct ReducePlan {
     pub(super) shift_row: Array2<i32>,
     pub(super) shift_col: Array2<i32>,
     pub(super) tables: BTreeMap<Shift, ShiftTables>,
-    /// What each native sample is multiplied by for sums over the detector: 0 where invalid, else 1/gain.
-    pub(super) weight: Vec<f64>,
+    /// The moves of the pattern during the record.
+    pub(super) moves: Vec<Move>,
+    /// Index into `moves` of each scan.
+    pub(super) move_of: Vec<usize>,
     /// What is subtracted from each native sample before that.
     pub(super) dark: Option<Vec<f64>>,
     shard_rows: usize,
     shard_cols: usize,
     chunk_times: usize,
+}
+
+/// A move of the pattern on the detector by whole pixels, the same at all positions of a scan.
+#[derive(Debug)]
+pub(super) struct Move {
+    /// What it adds to the index of a native pixel.
+    pub(super) offset: isize,
+    /// What each native sample is multiplied by for sums over the detector: 0 where invalid, else 1/gain.
+    pub(super) weight: Vec<f64>,
+}
+
+impl Move {
+    /// `pixel_valid` is that of the pattern before the move.
+    fn new(
+        pixel_valid: &Array2<bool>,
+        gain: Option<&Array2<f64>>,
+        (down, across): Shift,
+    ) -> Result<Self> {
+        let (_, n_cols) = pixel_valid.dim();
+        let mut weight = vec![0.0; pixel_valid.len()];
+        let offset = down as isize * n_cols as isize + across as isize;
+        for (at, _) in pixel_valid.indexed_iter().filter(|(_, valid)| **valid) {
+            let moved = moved_pixel(at, (down, across), pixel_valid.dim()).ok_or_else(|| {
+                Error::Setting {
+                    key: "pattern.center_path".to_owned(),
+                    value: format!("{down} rows, {across} columns"),
+                    problem: format!(
+                        "moves the valid pixel {at:?} off the detector; Calibration::follow leaves such pixels out"
+                    ),
+                }
+            })?;
+            weight[moved.0 * n_cols + moved.1] = 1.0 / gain.map_or(1.0, |gain| gain[moved]);
+        }
+        Ok(Self { offset, weight })
+    }
 }
 
 /// Look-up tables for positions whose pattern is shifted alike.
@@ -240,14 +277,19 @@ impl ReducePlan {
                 )
             })
             .collect();
-        let weight = calibration
-            .pixel_valid
-            .indexed_iter()
-            .map(|(at, &valid)| {
-                let gain = settings.gain.as_ref().map_or(1.0, |gain| gain[at]);
-                if valid { 1.0 / gain } else { 0.0 }
-            })
+        let path = &calibration.center_path;
+        let wholes: Vec<Shift> = (0..shape.n_times).map(|time| path.whole(time)).collect();
+        let mut distinct = wholes.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let move_of = wholes
+            .iter()
+            .filter_map(|whole| distinct.binary_search(whole).ok())
             .collect();
+        let moves = distinct
+            .iter()
+            .map(|&whole| Move::new(&calibration.pixel_valid, settings.gain.as_ref(), whole))
+            .collect::<Result<_>>()?;
         let dark = settings
             .dark
             .as_ref()
@@ -269,7 +311,8 @@ impl ReducePlan {
             shift_row,
             shift_col,
             tables,
-            weight,
+            moves,
+            move_of,
             dark,
             shard_rows,
             shard_cols,
@@ -322,7 +365,7 @@ impl ReducePlan {
     pub fn shard_bytes(&self) -> usize {
         let per_position = self.shape.n_times
             * (self.annulus.len() * self.count_type.n_bytes() + 9)
-            + 8 * (self.shape.frame_len() + self.q_bins.len());
+            + 8 * (self.shape.frame_len() * self.moves.len() + self.q_bins.len());
         self.shard_rows * self.shard_cols * per_position
     }
 

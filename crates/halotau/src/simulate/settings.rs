@@ -277,6 +277,8 @@ pub struct Artifacts {
     pub center_offset_px: [f64; 2],
     /// Movement of the pattern over the scan.
     pub descan: Descan,
+    /// Movement of the pattern from the first to the last scan, the same at all positions and zero in the mean, pixels `[row, col]`.
+    pub center_drift_px: [f64; 2],
     /// Elliptic distortion of the pattern.
     pub ellipse: Ellipse,
     /// Movement of the sample.
@@ -474,13 +476,18 @@ impl SimulationSettings {
         for value in artifacts.center_offset_px {
             finite("artifacts.center_offset_px", value)?;
         }
+        for value in artifacts.center_drift_px {
+            finite("artifacts.center_drift_px", value)?;
+        }
         let descan = &artifacts.descan;
-        for value in [
+        let plane = [
             descan.row_per_row,
             descan.row_per_col,
             descan.col_per_row,
             descan.col_per_col,
-        ] {
+        ];
+        let curved = descan.row_quadratic.iter().chain(&descan.col_quadratic);
+        for &value in plane.iter().chain(curved) {
             finite("artifacts.descan", value)?;
         }
         need(

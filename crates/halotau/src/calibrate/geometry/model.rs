@@ -34,14 +34,10 @@ impl Model {
     pub(crate) fn new(center: (f64, f64), descan: &Descan, ellipse: &Ellipse) -> Self {
         let [a, b, c] = descan.row_quadratic;
         let [d, e, f] = descan.col_quadratic;
-        let double = 2.0 * ellipse.angle_rad;
         Self {
             row: [center.0, descan.row_per_row, descan.row_per_col, a, b, c],
             col: [center.1, descan.col_per_row, descan.col_per_col, d, e, f],
-            ellipse: [
-                ellipse.distortion * libm::cos(double),
-                ellipse.distortion * libm::sin(double),
-            ],
+            ellipse: ellipse.components(),
         }
     }
 
@@ -57,15 +53,7 @@ impl Model {
     }
 
     pub(crate) fn ellipse(&self) -> Ellipse {
-        let [e1, e2] = self.ellipse;
-        let angle = 0.5 * libm::atan2(e2, e1);
-        Ellipse {
-            distortion: libm::hypot(e1, e2),
-            // rem_euclid of a tiny negative angle rounds to π itself.
-            angle_rad: Some(angle.rem_euclid(std::f64::consts::PI))
-                .filter(|angle| *angle < std::f64::consts::PI)
-                .unwrap_or(0.0),
-        }
+        Ellipse::of_components(self.ellipse)
     }
 
     pub(crate) fn center(&self, basis: &[f64; 6]) -> (f64, f64) {

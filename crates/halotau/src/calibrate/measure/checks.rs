@@ -2,71 +2,26 @@
 
 use ndarray::Array2;
 
-use super::super::geometry::{self, Block, Fit, Fixed};
-use super::super::{pixels, symmetry};
-use super::{Measured, PeriodCenter, WithError, Work};
+use super::super::geometry::{self, Fit};
+use super::super::sectors::{self, Part};
+use super::super::{Ellipse, pixels, symmetry};
+use super::{Measured, SectorRing, WithError, Work, ellipse_errors};
 use crate::series::Warning;
 
 /// Fewer areas than this do not tell a gain map from the speckle that both halves of the scan share.
 const MIN_AREAS: f64 = 24.0;
 
-/// Two ways to the center that differ by more than this many standard errors, and by more than a tenth of a pixel of the
+/// Two ways to the center that differ by more than this many standard errors, and by more than a fifth of a pixel of the
 /// grid, contradict each other.
 const CONTRADICTION: f64 = 4.0;
 
+/// Two ellipses that differ by less do no harm: it moves the halo by a tenth of a binned pixel.
+const WORTH_DISTORTION: f64 = 0.005;
+
 /// What mask and paraboloid add to the error of the center by symmetry, pixels of the grid.
-const SYMMETRY_BIAS: f64 = 0.03;
+const SYMMETRY_BIAS: f64 = 0.02;
 
 impl Work<'_> {
-    /// The center of each part of the record, everything else held.
-    pub(super) fn periods(&self, fit: &Fit) -> Vec<PeriodCenter> {
-        if self.survey.periods.len() < 2 {
-            return Vec::new();
-        }
-        let clear = self.clear();
-        let scale = self.grid.scale();
-        let mut found = Vec::new();
-        for period in &self.survey.periods {
-            let (row, col) = self.middle();
-            let block = Block {
-                row,
-                col,
-                pattern: self.grid.bin(&period.mean, &clear),
-            };
-            let fixed = Fixed {
-                ellipse: true,
-                ..Fixed::default()
-            };
-            let start = fit.model.clone();
-            if let Ok(own) = geometry::fit(&[block], self.middle(), start, fixed, None) {
-                let error = |at: usize| own.covariance[[at, at]].sqrt() * scale;
-                found.push(PeriodCenter {
-                    time: period.time,
-                    row: WithError {
-                        value: own.model.row[0] * scale,
-                        error: error(0),
-                    },
-                    col: WithError {
-                        value: own.model.col[0] * scale,
-                        error: error(1),
-                    },
-                });
-            }
-        }
-        // From their own mean: what the descan blurs is the same in all.
-        let n = found.len().max(1) as f64;
-        let mean = |of: fn(&PeriodCenter) -> f64| found.iter().map(of).sum::<f64>() / n;
-        let (row, col) = (
-            mean(|period| period.row.value),
-            mean(|period| period.col.value),
-        );
-        for period in &mut found {
-            period.row.value -= row;
-            period.col.value -= col;
-        }
-        found
-    }
-
     /// The center by symmetry, with the scatter over parts of the scan.
     pub(super) fn symmetry(&self, measured: &Measured) -> Option<[WithError; 2]> {
         let clear = self.clear();
@@ -83,10 +38,13 @@ impl Work<'_> {
         let start = self
             .grid
             .of((measured.center[0].value, measured.center[1].value));
-        let of = |left_out: &dyn Fn(usize) -> bool| {
+        let of = |left_out: Option<usize>, start: (f64, f64), reach: usize| {
             let (mut sum, mut n) = (Array2::<f64>::zeros(clear.dim()), 0.0);
             let (mut row, mut col) = (0.0, 0.0);
-            for (at, block) in blocks.iter().enumerate().filter(|(at, _)| !left_out(*at)) {
+            for (at, block) in blocks.iter().enumerate() {
+                if left_out == Some(at) {
+                    continue;
+                }
                 let weight = block.n_frames as f64;
                 sum.scaled_add(weight, &block.mean);
                 // Brighter blocks count for more in the sum.
@@ -97,38 +55,95 @@ impl Work<'_> {
                 n += weight;
             }
             let pattern = self.grid.bin(&sum, &clear);
-            let (found_row, found_col) = self.grid.native(symmetry::center(&pattern, start)?);
+            let found = symmetry::center(&pattern, start, reach)?;
+            let (found_row, found_col) = self.grid.native(found);
             // The mean pattern of these blocks lies where their mean descan puts it.
-            Some((found_row - row / n, found_col - col / n))
+            let place = (found_row - row / n, found_col - col / n);
+            Some((place, found))
         };
-        let (row, col) = of(&|_| false)?;
-        let n_parts = blocks.len().min(8);
-        let mut replicates = (Vec::new(), Vec::new());
-        if n_parts > 1 {
-            for part in 0..n_parts {
-                let own = part * blocks.len() / n_parts..(part + 1) * blocks.len() / n_parts;
-                let (row, col) = of(&|at| own.contains(&at))?;
-                replicates.0.push(row);
-                replicates.1.push(col);
-            }
-        }
-        let error = |replicates: &[f64]| {
-            if replicates.len() < 2 {
-                return f64::NAN;
-            }
-            let scatter = crate::statistics::jackknife_error(replicates);
-            libm::hypot(scatter, SYMMETRY_BIAS * self.grid.scale())
+        let ((row, col), found) = of(None, start, symmetry::REACH)?;
+        let replicates: Vec<(f64, f64)> = (0..blocks.len())
+            .filter_map(|at| Some(of(Some(at), found, symmetry::NEAR + 2)?.0))
+            .collect();
+        let widened = (blocks.len() as f64 / measured.n_independent).sqrt();
+        let error = |axis: fn(&(f64, f64)) -> f64| {
+            let values: Vec<f64> = replicates.iter().map(axis).collect();
+            libm::hypot(
+                crate::statistics::jackknife_error(&values) * widened,
+                SYMMETRY_BIAS * self.grid.scale(),
+            )
         };
         Some([
             WithError {
                 value: row,
-                error: error(&replicates.0),
+                error: error(|at| at.0),
             },
             WithError {
                 value: col,
-                error: error(&replicates.1),
+                error: error(|at| at.1),
             },
         ])
+    }
+
+    /// Center and ellipse by the position of the halo in each direction, the descan followed.
+    pub(super) fn sector_ring(&self, fit: &Fit) -> Option<SectorRing> {
+        let clear = self.clear();
+        let (u, v) = self.middle();
+        let blocks = &self.survey.blocks;
+        let patterns: Vec<Array2<f64>> = blocks
+            .iter()
+            .map(|block| self.grid.bin(&block.mean, &clear))
+            .collect();
+        let parts: Vec<Part<'_>> = patterns
+            .iter()
+            .zip(blocks)
+            .map(|(pattern, block)| Part {
+                pattern,
+                center: fit
+                    .model
+                    .center(&geometry::basis(block.row - u, block.col - v)),
+            })
+            .collect();
+        let [e1, e2] = fit.model.ellipse;
+        let start = [0.0, 0.0, e1, e2, fit.halo.radius_px];
+        let width = fit.profile.halo_width(&fit.halo);
+        let (shape, left_out) = sectors::find(&parts, start, width)?;
+        let n = left_out.len() as f64;
+        if n < 3.0 {
+            return None;
+        }
+        let mean = |at: usize| left_out.iter().map(|other| other[at]).sum::<f64>() / n;
+        let lost = (1.0 - 1.0 / fit.n_independent).max(0.1);
+        let factor = (n - 1.0) / fit.n_independent / lost;
+        let covariance = |a: usize, b: usize| {
+            let (mean_a, mean_b) = (mean(a), mean(b));
+            let products = left_out
+                .iter()
+                .map(|other| (other[a] - mean_a) * (other[b] - mean_b));
+            factor * products.sum::<f64>()
+        };
+        let scale = self.grid.scale();
+        let (row, col) = self
+            .grid
+            .native((fit.model.row[0] + shape[0], fit.model.col[0] + shape[1]));
+        let ellipse = Ellipse::of_components([shape[2], shape[3]]);
+        let (distortion_error, angle_error_rad) =
+            ellipse_errors(&ellipse, |a, b| covariance(2 + a, 2 + b));
+        Some(SectorRing {
+            center: [
+                WithError {
+                    value: row,
+                    error: covariance(0, 0).sqrt() * scale,
+                },
+                WithError {
+                    value: col,
+                    error: covariance(1, 1).sqrt() * scale,
+                },
+            ],
+            ellipse,
+            distortion_error,
+            angle_error_rad,
+        })
     }
 
     pub(super) fn gain_spread(&self, fit: &Fit, good: &Array2<bool>) -> Option<WithError> {
@@ -164,27 +179,58 @@ impl Work<'_> {
         Some(WithError { value, error })
     }
 
+    /// Whether two centers are farther apart than their errors and a fifth of a pixel of the grid explain.
+    fn contradict(&self, one: &[WithError; 2], other: &[WithError; 2]) -> bool {
+        one.iter().zip(other).any(|(a, b)| {
+            let distance = (a.value - b.value).abs();
+            let error = libm::hypot(a.error, if b.error.is_finite() { b.error } else { 0.0 });
+            distance > CONTRADICTION * error && distance > 0.2 * self.grid.scale()
+        })
+    }
+
     pub(super) fn warnings(&self, measured: &Measured) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        if let Some(symmetry) = &measured.symmetry_center
-            && self.request.center.is_none()
-        {
-            let away = (0..2).map(|axis| {
-                let (a, b) = (measured.center[axis], symmetry[axis]);
-                let distance = (a.value - b.value).abs();
-                let error = libm::hypot(a.error, if b.error.is_finite() { b.error } else { 0.0 });
-                (distance, distance / error.max(1e-9))
-            });
-            if away
-                .clone()
-                .any(|(distance, sd)| sd > CONTRADICTION && distance > 0.2 * self.grid.scale())
+        let others = [
+            ("symmetry", measured.symmetry_center),
+            (
+                "the ring in sectors",
+                measured.sector_ring.map(|ring| ring.center),
+            ),
+        ];
+        for (name, other) in others {
+            if let Some(other) = other
+                && self.request.center.is_none()
+                && self.contradict(&measured.center, &other)
             {
                 warnings.push(Warning::new(
                     "W081",
                     format!(
-                        "The center from the halo ({:.2}, {:.2}) and from symmetry ({:.2}, {:.2}) differ by more than their errors; \
+                        "The center from the halo ({:.2}, {:.2}) and from {name} ({:.2}, {:.2}) differ by more than their errors; \
                          look at the picture of the mean pattern: is something lit from one side, or part of the stop not masked?",
-                        measured.center[0].value, measured.center[1].value, symmetry[0].value, symmetry[1].value
+                        measured.center[0].value, measured.center[1].value, other[0].value, other[1].value
+                    ),
+                ));
+            }
+        }
+        if let Some(ring) = &measured.sector_ring
+            && self.request.measure_ellipse
+        {
+            let (one, other) = (measured.ellipse, ring.ellipse);
+            let away = {
+                let ([a, b], [c, d]) = (one.components(), other.components());
+                libm::hypot(a - c, b - d)
+            };
+            let error = libm::hypot(measured.distortion_error, ring.distortion_error);
+            if away > CONTRADICTION * error && away > WORTH_DISTORTION {
+                warnings.push(Warning::new(
+                    "W081",
+                    format!(
+                        "The ellipse from the halo ({:.2} % at {:.0} deg) and from the ring in sectors ({:.2} % at {:.0} deg) differ by \
+                         more than their errors; look at the picture of the mean pattern: is the halo masked or overlaid on one side?",
+                        100.0 * one.distortion,
+                        one.angle_rad.to_degrees(),
+                        100.0 * other.distortion,
+                        other.angle_rad.to_degrees()
                     ),
                 ));
             }
@@ -204,24 +250,7 @@ impl Work<'_> {
                 ),
             ));
         }
-        let moved = measured.periods.iter().filter(|period| {
-            [period.row, period.col].iter().any(|shift| {
-                shift.value.abs() > 4.0 * shift.error && shift.value.abs() > 0.2 * self.grid.scale()
-            })
-        });
-        if moved.count() > 0 {
-            let most = measured
-                .periods
-                .iter()
-                .map(|period| libm::hypot(period.row.value, period.col.value))
-                .fold(0.0, f64::max);
-            warnings.push(Warning::new(
-                "W083",
-                format!(
-                    "The center moves by up to {most:.2} native pixels during the record; one center is used for all times."
-                ),
-            ));
-        }
+        warnings.extend(self.path_warning(measured));
         warnings
     }
 }
