@@ -5,7 +5,7 @@ use halotau::analysis::{Analysis, Estimate, Study};
 /// Stands where there is no number.
 const NONE: &str = "-";
 
-/// One row a temperature, then the activation energies.
+/// One row a temperature, then the activation energies and what would be without beam.
 pub(crate) fn study_text(study: &Study) -> String {
     let mut text = format!(
         "{:>8}  {:<26} {:<26} {:>10}  {:<18} {:>6} {:>6}\n",
@@ -27,6 +27,20 @@ pub(crate) fn study_text(study: &Study) -> String {
             short(lower),
             short(upper),
             fit.average.name()
+        ));
+    }
+    for fit in &study.zero_dose {
+        let [lower, upper] = fit.rate_interval_per_s;
+        text.push_str(&format!(
+            "  {} K without beam: tau = {} s, 1/tau = {:.3e} [{lower:.3e}, {upper:.3e}] 1/s{}\n",
+            fit.temperature_k,
+            short(fit.tau_s),
+            fit.rate_per_s,
+            if fit.dominated_by_beam {
+                "; dominated by the beam"
+            } else {
+                ""
+            }
         ));
     }
     text
