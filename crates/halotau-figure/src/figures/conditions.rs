@@ -6,6 +6,7 @@ use halotau::drift::{Course, Drift, DriftOrigin};
 use halotau::ndarray::Array2;
 
 use crate::axes::{LegendEntry, Marker, Plot, legend, panel_heading};
+use crate::caption::capitalized;
 use crate::color::{ColorMap, Rgb};
 use crate::error::Result;
 use crate::figures::Figure;
@@ -112,7 +113,8 @@ pub fn moved_away(drift: &Drift, times_s: &[f64], reason: &str) -> Figure {
     let mut svg = Svg::new(TWO_COLUMNS, 16.0 + 130.0 + 46.0, "A drift beyond the field");
     let frame = Rect::new(40.0, 16.0, TWO_COLUMNS - 48.0, 130.0);
     drift_panel(&mut svg, Some(drift), times_s, frame);
-    svg.text(4.0, frame.bottom() + 40.0, &Text::new(reason), TICK_TEXT);
+    let reason = capitalized(reason);
+    svg.text(4.0, frame.bottom() + 40.0, &Text::new(&reason), TICK_TEXT);
     svg.describe("Drift against time.");
     Figure::new(
         "drift_failed",
