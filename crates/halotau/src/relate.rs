@@ -1,8 +1,10 @@
 //! Are structure and dynamics related?
 //!
-//! Spearman's rank correlation of two maps, within one temperature: a common trend with temperature makes any two
-//! quantities correlate. No p-value stands here: neighboring positions share the probe, and both maps come from the same
-//! speckles, so that the textbook p-value is wrong.
+//! [`relate`] is Spearman's rank correlation of two maps, within one temperature: a common trend with temperature makes any two
+//! quantities correlate. It has no p-value: neighboring positions share the probe, and both maps come from the same
+//! speckles, so that the textbook p-value is wrong. [`decoupled`] is the number that has one.
+
+mod decoupled;
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::quality::Quality;
 use crate::rank::spearman;
 use crate::series::Position;
+
+pub use decoupled::{DecoupledRelation, HalfMaps, MIN_RELIABILITY, decoupled};
 
 /// Rank correlation of two maps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

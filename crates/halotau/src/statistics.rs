@@ -98,6 +98,25 @@ pub fn student_quantile(p: f64, degrees_of_freedom: usize) -> f64 {
     quantile.copysign(p - 0.5)
 }
 
+/// Probability that |t| of Student's distribution is as large as this or larger.
+///
+/// Good to 1e-15 in itself, so that a probability below 1e-12 says no more than that. NaN without degrees of freedom.
+///
+/// # Example
+///
+/// ```
+/// // One degree of freedom is the Cauchy distribution: half of it lies beyond ±1.
+/// let p = halotau::statistics::student_p_value(1.0, 1);
+/// assert!((p - 0.5).abs() < 1e-12);
+/// ```
+pub fn student_p_value(t: f64, degrees_of_freedom: usize) -> f64 {
+    if t.is_nan() || degrees_of_freedom == 0 {
+        return f64::NAN;
+    }
+    let angle = libm::atan(t.abs() / libm::sqrt(degrees_of_freedom as f64));
+    (1.0 - probability_within(angle, degrees_of_freedom)).max(0.0)
+}
+
 /// Probability that |t| is below sqrt(ν) tan θ, a finite sum for whole ν.
 fn probability_within(angle: f64, degrees_of_freedom: usize) -> f64 {
     let (sin, cos) = (libm::sin(angle), libm::cos(angle));
