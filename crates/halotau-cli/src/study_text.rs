@@ -14,6 +14,11 @@ pub(crate) fn study_text(study: &Study) -> String {
     for analysis in &study.analyses {
         text.push_str(&row(analysis));
     }
+    for analysis in &study.analyses {
+        if let Some(relation) = &analysis.decoupled {
+            text.push_str(&format!("  {}: {}\n", analysis.name, relation.sentence()));
+        }
+    }
     for fit in &study.arrhenius {
         let [lower, upper] = fit.activation_energy_interval_kj_per_mol;
         let mark = if fit.average == study.headline {

@@ -6,6 +6,7 @@
 mod headline;
 mod html;
 mod methods;
+mod relation;
 mod sections;
 
 use halotau::analysis::Study;

@@ -23,7 +23,7 @@ use halotau::current::{BeamCurrent, LeftOut};
 use halotau::drift::Drift;
 use halotau::ndarray::Array2;
 use halotau::recipe::Recipe;
-use halotau::relate::StructureDynamics;
+use halotau::relate::{DecoupledRelation, StructureDynamics};
 use halotau::relax::KwwFit;
 use halotau::series::Warning;
 use halotau_io::analysis_folder::write_analysis;
@@ -84,8 +84,12 @@ pub struct TemperatureSummary {
     pub distant_baseline: Option<f64>,
     /// The maps in a few numbers.
     pub summary: MapSummary,
-    /// Rank correlation of tau and V; n positions. No p-value: neighbors are not independent.
+    /// Rank correlation of tau and V; n positions. No p-value: neighbors are not independent, and both hold the same speckles.
     pub relation: StructureDynamics,
+    /// The relation without what shared speckles make of it, and its words.
+    pub decoupled: Option<DecoupledRelation>,
+    /// The relation as a sentence.
+    pub verdict: Option<String>,
     /// tau, contrast and stretch of the position-averaged curve.
     pub ensemble: EnsembleSummary,
     /// What was measured of the microscope, where the recipe asked for it.
@@ -201,6 +205,8 @@ impl TemperatureSummary {
             distant_baseline: analysis.distant_baseline,
             summary: analysis.summary.clone(),
             relation: analysis.relation,
+            decoupled: analysis.decoupled,
+            verdict: analysis.decoupled.map(|relation| relation.sentence()),
             ensemble: (&analysis.ensemble_fit).into(),
             calibration: record.map(|record| record.calibration.clone()),
             conditions: (&analysis.conditions).into(),

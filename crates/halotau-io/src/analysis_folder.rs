@@ -24,7 +24,7 @@ use halotau::ndarray::{Array2, Array3, Array4};
 use halotau::quality::Quality;
 use halotau::recipe::Recipe;
 use halotau::region::Region;
-use halotau::relate::StructureDynamics;
+use halotau::relate::{DecoupledRelation, StructureDynamics};
 use halotau::relax::{KwwFit, RelaxationMap};
 use halotau::series::{Position, Warning};
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,7 @@ struct Attributes {
     examples: Option<[Position; 2]>,
     summary: MapSummary,
     relation: StructureDynamics,
+    decoupled: Option<DecoupledRelation>,
     warnings: Vec<Warning>,
     conditions: ConditionsAttributes,
     /// For programs.
@@ -181,6 +182,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         examples: analysis.examples,
         summary: analysis.summary.clone(),
         relation: analysis.relation,
+        decoupled: analysis.decoupled,
         warnings: analysis.warnings.clone(),
         conditions: ConditionsAttributes::of(&analysis.conditions),
         recipe: analysis.recipe.clone(),
@@ -314,6 +316,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         examples: attributes.examples,
         summary: attributes.summary,
         relation: attributes.relation,
+        decoupled: attributes.decoupled,
         warnings: attributes.warnings,
     })
 }

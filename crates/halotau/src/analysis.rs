@@ -11,7 +11,7 @@ use crate::correlate::{CorrelationCurves, Flattening, TwoTime};
 use crate::fluctuate::FluctuationMap;
 use crate::quality::Quality;
 use crate::recipe::Recipe;
-use crate::relate::StructureDynamics;
+use crate::relate::{DecoupledRelation, StructureDynamics};
 use crate::relax::{KwwFit, RelaxationMap};
 use crate::series::{Position, Warning};
 pub use crate::statistics::Estimate;
@@ -105,6 +105,8 @@ pub struct Analysis {
     pub summary: MapSummary,
     /// Rank correlation of tau and V.
     pub relation: StructureDynamics,
+    /// Their relation without what shared speckles make of it, where there are enough positions.
+    pub decoupled: Option<DecoupledRelation>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
 }

@@ -11,6 +11,7 @@ use super::ReportInput;
 use super::headline::{censored_share, name, percent};
 use super::html::{Page, Table};
 use super::methods::{BIBTEX, CITATION};
+use super::relation;
 use crate::caption::level;
 use crate::figures::{average_name, energy_text};
 use crate::scale::{short_number, significant, with_interval};
@@ -88,7 +89,8 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
     );
     let mut structure = Table::new(
         &format!(
-            "Azimuthal variance, contrast and rank correlation, with {interval} intervals of means"
+            "Azimuthal variance, contrast and rank correlation, with {interval} intervals of means; ρ holds what shared speckles \
+             make of it"
         ),
         &[
             "temperature",
@@ -123,6 +125,7 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
     }
     page.table(&dynamics);
     page.table(&structure);
+    relation::write(page, input);
     if !study.arrhenius.is_empty() {
         page.table(&energies(input, &interval));
         if let Some(left) = leave_one_out(input) {

@@ -11,7 +11,7 @@ use halotau::ndarray::{Array2, Array3};
 use halotau::quality::Quality;
 use halotau::recipe::{Recipe, Region};
 use halotau::reduce::Reduction;
-use halotau::relate::StructureDynamics;
+use halotau::relate::{DecoupledRelation, StructureDynamics};
 use halotau::relax::{FitOutcome, KwwFit, RelaxationMap};
 use halotau::ring::Annulus;
 use halotau::series::{Position, SampleType, SeriesShape, Warning};
@@ -218,6 +218,21 @@ pub(crate) fn analysis(
             spearman: 0.39 - 0.002 * (temperature_k - 633.0),
             n: n_positions - n_bad,
         },
+        decoupled: Some(DecoupledRelation {
+            correlation: Estimate {
+                value: 0.27,
+                error: 0.09,
+                lower: 0.09,
+                upper: 0.44,
+            },
+            p_value: 0.004,
+            n: n_positions - n_bad,
+            n_effective: 97.0,
+            tau_reliability: 0.93,
+            fluctuation_reliability: 0.52,
+            corrected: None,
+            detectable: 0.28,
+        }),
         warnings: vec![Warning::new(
             "W021",
             "the period of 9.2 s means 975.2 s for 106 scans, but the total means 1048.0 s (+7.5 %). \

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use halotau::analysis::{Analysis, Estimate, Study};
 use halotau::ndarray::Array2;
+use halotau::relate::DecoupledRelation;
 
 use crate::error::Result;
 use crate::manifest::{Sync, write_whole};
@@ -165,6 +166,45 @@ fn series_fields(analysis: &Analysis) -> Vec<(String, String)> {
         ("fluctuation_sd".to_owned(), number(summary.fluctuation_sd)),
         ("spearman".to_owned(), number(analysis.relation.spearman)),
         ("spearman_n".to_owned(), analysis.relation.n.to_string()),
+    ]);
+    let of_decoupled = |value: fn(&DecoupledRelation) -> f64| {
+        analysis
+            .decoupled
+            .as_ref()
+            .map_or_else(String::new, |relation| number(value(relation)))
+    };
+    let corrected: fn(&DecoupledRelation) -> f64 = |relation| {
+        relation
+            .corrected
+            .map_or(f64::NAN, |corrected| corrected.value)
+    };
+    fields.extend([
+        (
+            "decoupled_r".to_owned(),
+            of_decoupled(|r| r.correlation.value),
+        ),
+        (
+            "decoupled_r_lower".to_owned(),
+            of_decoupled(|r| r.correlation.lower),
+        ),
+        (
+            "decoupled_r_upper".to_owned(),
+            of_decoupled(|r| r.correlation.upper),
+        ),
+        ("decoupled_p".to_owned(), of_decoupled(|r| r.p_value)),
+        (
+            "decoupled_n_effective".to_owned(),
+            of_decoupled(|r| r.n_effective),
+        ),
+        ("decoupled_r_corrected".to_owned(), of_decoupled(corrected)),
+        (
+            "tau_reliability".to_owned(),
+            of_decoupled(|r| r.tau_reliability),
+        ),
+        (
+            "fluctuation_reliability".to_owned(),
+            of_decoupled(|r| r.fluctuation_reliability),
+        ),
     ]);
     fields
 }

@@ -17,7 +17,7 @@ use halotau::ndarray::{Array1, Array2, Array3, Array4};
 use halotau::quality::Quality;
 use halotau::recipe::{Recipe, Region};
 use halotau::reduce::{Reduction, Shard};
-use halotau::relate::StructureDynamics;
+use halotau::relate::{DecoupledRelation, StructureDynamics};
 use halotau::relax::{FitOutcome, KwwFit, RelaxationMap};
 use halotau::ring::{Annulus, RingCounts, RingSeries};
 use halotau::series::{Position, SampleType, SeriesShape, Warning};
@@ -351,6 +351,21 @@ pub(crate) fn analysis() -> Analysis {
             spearman: f64::NAN,
             n: 2,
         },
+        decoupled: Some(DecoupledRelation {
+            correlation: Estimate {
+                value: -0.1,
+                error: f64::NAN,
+                lower: -1.0,
+                upper: 1.0,
+            },
+            p_value: 1.0,
+            n: 12,
+            n_effective: 4.5,
+            tau_reliability: 0.25,
+            fluctuation_reliability: 0.1,
+            corrected: None,
+            detectable: 1.0,
+        }),
         warnings: vec![Warning::new("W021", "The times differ by 7 %.")],
     }
 }

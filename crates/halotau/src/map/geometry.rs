@@ -25,7 +25,25 @@ pub(super) struct Geometry {
     pub(super) ring_sector: Vec<usize>,
     /// The band of the variance.
     pub(super) band: BandGeometry,
+    /// Ring and band of two halves of the directions that share no speckle.
+    pub(super) halves: [Half; 2],
 }
+
+/// What a half of the directions holds: a quarter of the circle and its opposite, without what lies near the boundary.
+#[derive(Debug)]
+pub(super) struct Half {
+    /// Annulus index of each pixel of the ring.
+    pub(super) ring: Vec<usize>,
+    /// The band of the variance.
+    pub(super) band: BandGeometry,
+}
+
+/// Speckles end at this distance times the width of the probe: pixels so near to the boundary of the halves are in neither.
+/// Two pixels of 0.23 1/nm with a probe of 0.78 nm.
+const GUARD_WIDTHS: f64 = 0.36;
+
+/// The distance in pixels where the width of the probe is not known.
+const GUARD_PX: f64 = 2.0;
 
 /// The geometry of every position.
 #[derive(Debug)]
@@ -119,27 +137,57 @@ impl Geometry {
                 .collect()
         };
         let ring = inside(recipe.dynamics.q_range_per_nm);
+        let half_of = |pixel: usize, guard_per_nm: f64| {
+            let (along_row, along_col) = (
+                q[pixel] * libm::sin(azimuth[pixel]),
+                q[pixel] * libm::cos(azimuth[pixel]),
+            );
+            let is_near = along_row.abs().min(along_col.abs()) < guard_per_nm;
+            (!is_near).then(|| usize::from((along_row < 0.0) != (along_col < 0.0)))
+        };
         let range = recipe.structure.q_range_per_nm;
         let width = annulus.q_step_per_nm(&reduction.calibration);
         let ring_of = |pixel: usize| ((q[pixel] - range.min_per_nm) / width) as usize;
         let mut pixels = inside(range);
         // Cell by cell, which is the order in which they are summed.
         pixels.sort_by_key(|&pixel| (ring_of(pixel), folded_sector(azimuth[pixel], n_sectors)));
-        let rings: Vec<usize> = pixels.iter().map(|&pixel| ring_of(pixel)).collect();
-        Self {
-            ring_sector: sectors(&ring),
-            ring,
-            band: BandGeometry {
+        let band = |pixels: Vec<usize>, sector: Vec<usize>, n_sectors: usize| {
+            let rings: Vec<usize> = pixels.iter().map(|&pixel| ring_of(pixel)).collect();
+            BandGeometry {
                 n_rings: rings.iter().max().map_or(0, |&last| last + 1),
                 ring: rings,
-                sector: sectors(&pixels),
+                sector,
                 coverage: pixels
                     .iter()
                     .map(|&pixel| annulus.coverage[pixel])
                     .collect(),
                 n_sectors,
                 pixels,
-            },
+            }
+        };
+        let fwhm_nm = recipe.probe_fwhm_nm();
+        let guard_per_nm = if fwhm_nm.is_finite() {
+            GUARD_WIDTHS / fwhm_nm
+        } else {
+            GUARD_PX * width
+        };
+        let halves = [0, 1].map(|half| {
+            let own = |pixels: &[usize]| -> Vec<usize> {
+                let own = |&pixel: &usize| half_of(pixel, guard_per_nm) == Some(half);
+                pixels.iter().copied().filter(own).collect()
+            };
+            let of_band = own(&pixels);
+            let sector = vec![0; of_band.len()];
+            Half {
+                ring: own(&ring),
+                band: band(of_band, sector, 1),
+            }
+        });
+        Self {
+            ring_sector: sectors(&ring),
+            ring,
+            halves,
+            band: band(pixels.clone(), sectors(&pixels), n_sectors),
         }
     }
 }

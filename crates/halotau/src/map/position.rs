@@ -2,10 +2,10 @@
 
 use ndarray::Array2;
 
-use super::geometry::{self, Geometry};
+use super::geometry::{self, Geometry, Half};
 use crate::conditions::Measured;
 use crate::correlate::{Normalization, SectorCurves, n_pairs, sector_curves};
-use crate::fluctuate::{Fluctuation, Grouping, fluctuation};
+use crate::fluctuate::{BandGeometry, Fluctuation, Grouping, fluctuation};
 use crate::quality::Quality;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
@@ -82,6 +82,15 @@ pub(super) struct PositionResult {
     pub(super) fluctuation: Fluctuation,
     pub(super) fluctuation_error: f64,
     pub(super) quality: Quality,
+    /// From each half of the directions; NaN where the position is BAD.
+    pub(super) halves: [HalfValues; 2],
+}
+
+/// tau and V from some of the directions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HalfValues {
+    pub(super) tau_s: f64,
+    pub(super) fluctuation: f64,
 }
 
 impl PositionResult {
@@ -160,20 +169,7 @@ impl<'a> PositionTask<'a> {
     ) -> (PositionResult, Array2<f64>) {
         let curves = self.curves(rings, at, geometry);
         let valid = valid_times(rings, at, self.measured);
-        let band = geometry::counts(
-            rings,
-            at,
-            &geometry.band.pixels,
-            &self.reduction.annulus,
-            None,
-        );
-        let fluctuation = fluctuation(
-            band.view(),
-            &geometry.band,
-            &valid,
-            rings.is_integer(),
-            &self.recipe.structure,
-        );
+        let fluctuation = self.fluctuation(rings, at, &geometry.band);
         let mut quality = self.data_quality(rings, at, geometry, &valid, &curves, &fluctuation);
 
         let n_pairs = n_pairs(&curves.valid);
@@ -220,7 +216,20 @@ impl<'a> PositionTask<'a> {
                 jackknife_error(&replicates)
             })
             .collect();
+        let halves = if quality.is_bad() || !whole.tau_s.is_finite() {
+            let none = f64::NAN;
+            [HalfValues {
+                tau_s: none,
+                fluctuation: none,
+            }; 2]
+        } else {
+            geometry
+                .halves
+                .each_ref()
+                .map(|half| self.half(rings, at, half, &whole))
+        };
         let result = PositionResult {
+            halves,
             g_error,
             persistence: if enough {
                 persistence(&curves.g, whole.baseline)
@@ -275,19 +284,54 @@ impl<'a> PositionTask<'a> {
         weights
     }
 
+    /// tau and V of one half of the directions from its own pixels alone; NaN where it holds too few of them or too few scans.
+    fn half(&self, rings: &RingSeries, at: Position, half: &Half, start: &KwwFit) -> HalfValues {
+        let mut values = HalfValues {
+            tau_s: f64::NAN,
+            fluctuation: f64::NAN,
+        };
+        if half.ring.len() < MIN_RING_PIXELS || half.band.pixels.len() < MIN_RING_PIXELS {
+            return values;
+        }
+        let curves = self.curves_of(rings, at, &half.ring, &vec![0; half.ring.len()], 1);
+        let weights = self.weights(&n_pairs(&curves.valid));
+        let fit = fit_from(&self.problem(&curves.g, &weights), start);
+        if fit.outcome != FitOutcome::NoContrast {
+            values.tau_s = fit.tau_s;
+        }
+        values.fluctuation = self.fluctuation(rings, at, &half.band).value;
+        values
+    }
+
+    fn fluctuation(&self, rings: &RingSeries, at: Position, band: &BandGeometry) -> Fluctuation {
+        let counts = geometry::counts(rings, at, &band.pixels, &self.reduction.annulus, None);
+        fluctuation(
+            counts.view(),
+            band,
+            &valid_times(rings, at, self.measured),
+            rings.is_integer(),
+            &self.recipe.structure,
+        )
+    }
+
     fn curves(&self, rings: &RingSeries, at: Position, geometry: &Geometry) -> SectorCurves {
-        let ring = geometry::counts(
-            rings,
-            at,
-            &geometry.ring,
-            &self.reduction.annulus,
-            self.flatten,
-        );
-        let valid = valid_times(rings, at, self.measured);
         let n_sectors = self.recipe.interval.sectors.max(1);
+        self.curves_of(rings, at, &geometry.ring, &geometry.ring_sector, n_sectors)
+    }
+
+    fn curves_of(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        pixels: &[usize],
+        sectors: &[usize],
+        n_sectors: usize,
+    ) -> SectorCurves {
+        let ring = geometry::counts(rings, at, pixels, &self.reduction.annulus, self.flatten);
+        let valid = valid_times(rings, at, self.measured);
         sector_curves(
             ring.view(),
-            &geometry.ring_sector,
+            sectors,
             n_sectors,
             &valid,
             self.recipe.dynamics.normalization,

@@ -17,7 +17,7 @@ use crate::quality::Quality;
 use crate::rank;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
-use crate::relate::relate;
+use crate::relate::{HalfMaps, decoupled, relate};
 use crate::relax::{KwwFit, RelaxationMap, fit, mean_relaxation_time_s};
 use crate::series::{Position, Warning};
 use crate::statistics::{jackknife_error, student_quantile};
@@ -101,8 +101,22 @@ pub(super) fn assemble(
         fluctuation.values.view(),
         quality.view(),
     );
+    let halves = [0, 1].map(|half| {
+        (
+            map(&|result| result.halves[half].tau_s),
+            map(&|result| result.halves[half].fluctuation),
+        )
+    });
+    let decoupled = decoupled(
+        &HalfMaps {
+            tau_s: halves.each_ref().map(|(tau_s, _)| tau_s.view()),
+            fluctuation: halves.each_ref().map(|(_, fluctuation)| fluctuation.view()),
+        },
+        recipe.interval.level,
+    );
     data_warnings(reduction, &summary, &mut warnings);
     Analysis {
+        decoupled,
         name: reduction.name.clone(),
         temperature_k: reduction.temperature_k,
         step_nm: reduction.step_nm,

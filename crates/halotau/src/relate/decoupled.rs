@@ -73,6 +73,61 @@ pub struct DecoupledRelation {
     pub detectable: f64,
 }
 
+impl DecoupledRelation {
+    /// What it says, as a sentence or two for people.
+    pub fn sentence(&self) -> String {
+        let Estimate {
+            value,
+            lower,
+            upper,
+            ..
+        } = self.correlation;
+        if !(self.n_effective >= MIN_EFFECTIVE) {
+            return format!(
+                "A relation of structure and dynamics cannot be tested: the {} positions are worth about {:.0} independent ones.",
+                self.n, self.n_effective
+            );
+        }
+        let p = if self.p_value < 1e-12 {
+            "p < 1e-12".to_owned()
+        } else if self.p_value < 1e-3 {
+            format!("p = {:.0e}", self.p_value)
+        } else {
+            format!("p = {:.2}", self.p_value)
+        };
+        let number = format!(
+            "r = {value:.2} [{lower:.2}, {upper:.2}], {p}, {:.0} effective positions",
+            self.n_effective
+        );
+        let mut text = if self.p_value < 0.05 {
+            format!(
+                "Structure and dynamics are related beyond what shared speckles make of them: {number}."
+            )
+        } else {
+            format!(
+                "No relation of structure and dynamics beyond chance: {number}. One of |r| = {:.2} would be found in four of five \
+                 such measurements.",
+                self.detectable
+            )
+        };
+        match &self.corrected {
+            Some(Estimate { value, lower, upper, .. }) => text.push_str(&format!(
+                " Without the noise of the maps: {value:.2} [{lower:.2}, {upper:.2}]."
+            )),
+            None => text.push_str(&format!(
+                " How strong it is cannot be told: of the spread of τ and V over the map the shares {:.2} and {:.2} come back in an \
+                 independent half.",
+                self.tau_reliability, self.fluctuation_reliability
+            )),
+        }
+        // A minus as it is printed.
+        text.replace("= -", "= −")
+            .replace("[-", "[−")
+            .replace(", -", ", −")
+            .replace(": -", ": −")
+    }
+}
+
 /// Measures the relation of two pairs of maps. `None` for fewer than ten positions with all four values, or where a map is constant.
 ///
 /// `level` is the probability of the interval, such as 0.95. Rows and columns count as equally far apart.
