@@ -20,8 +20,8 @@ use crate::conditions::sample::Blocks;
 /// Share of the full lean that is taken back: the middle of what is possible.
 pub(super) const LIKELY: f64 = 0.5;
 
-/// Standard error of that share: as wide as an even distribution from 0 to 1, and a little for lags at which the lean is no small shift.
-pub(super) const UNKNOWN: f64 = 0.35;
+/// Standard error of that share: either end of what is possible is one error away.
+pub(super) const UNKNOWN: f64 = 0.5;
 
 /// Memory that is left of the first lag's, below which its gradient is noise.
 const MIN_MEMORY: f64 = 0.05;
