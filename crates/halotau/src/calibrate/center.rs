@@ -248,7 +248,7 @@ impl Pattern {
         let inside = 0.0 <= row && row < self.rows as f64 && 0.0 <= col && col < self.cols as f64;
         if !inside || !error.is_finite() {
             return Err(Error::CenterNotFound {
-                problem: "the search left the detector".to_owned(),
+                problem: "the search for the center left the detector: the middle of the halo lies outside".to_owned(),
             });
         }
         Ok(Center { row, col, error })

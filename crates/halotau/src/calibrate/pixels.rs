@@ -140,7 +140,7 @@ pub(crate) fn find(
     let mut good = usable.clone();
     let mut bad = known;
     bad.all().for_each(|at| good[at] = false);
-    let expected = flat.expected(good.dim());
+    let expected = flat.expected_with_corners(&survey.mean, &good);
     let level = &survey.mean / &expected;
     // What a pixel varies by beside its brightness; in logarithms, because variances are scattered by factors.
     let variance = (&survey.variance / (&expected * &expected)).mapv(f64::ln);
@@ -250,6 +250,49 @@ impl Flattening<'_> {
             );
             value.max(floor)
         })
+    }
+}
+
+impl Flattening<'_> {
+    /// As [`Flattening::expected`]; beyond the last ring that is seen whole, the median of the pixels at a distance. The intensity
+    /// falls by factors within a few pixels there, and neighbors are no measure of each other.
+    fn expected_with_corners(&self, mean: &Array2<f64>, good: &Array2<bool>) -> Array2<f64> {
+        let mut expected = self.expected(mean.dim());
+        let width = self.factor as f64;
+        let first = self.profile.outermost() * width;
+        // Ring 0 holds the last whole ring, so that there is no step between them.
+        let place = |at: (usize, usize)| (self.radius(at) - first) / width;
+        let mut rings: Vec<Vec<f64>> = Vec::new();
+        for (at, _) in good.indexed_iter().filter(|(_, good)| **good) {
+            let ring = place(at).round();
+            if ring >= 0.0 && mean[at].is_finite() {
+                let ring = ring as usize;
+                rings.resize(rings.len().max(ring + 1), Vec::new());
+                rings[ring].push(mean[at]);
+            }
+        }
+        let mut level: Vec<f64> = Vec::with_capacity(rings.len());
+        for ring in &rings {
+            let inner = level.last().copied();
+            let own = (ring.len() >= MIN_NEIGHBORS).then(|| median(ring));
+            level.push(own.or(inner).unwrap_or(f64::NAN));
+        }
+        let Some(last) = level.len().checked_sub(1) else {
+            return expected;
+        };
+        let floor = expected.iter().copied().fold(f64::INFINITY, f64::min);
+        for (at, expected) in expected.indexed_iter_mut() {
+            let place = place(at);
+            if place > 0.0 {
+                let inner = (place as usize).min(last);
+                let outer = (inner + 1).min(last);
+                let between = level[inner] + (level[outer] - level[inner]) * place.fract();
+                if between > 0.0 {
+                    *expected = between.max(0.1 * floor);
+                }
+            }
+        }
+        expected
     }
 }
 
