@@ -82,7 +82,7 @@ impl DecoupledRelation {
             upper,
             ..
         } = self.correlation;
-        if !(self.n_effective >= MIN_EFFECTIVE) {
+        if self.n_effective.is_nan() || self.n_effective < MIN_EFFECTIVE {
             return format!(
                 "A relation of structure and dynamics cannot be tested: the {} positions are worth about {:.0} independent ones.",
                 self.n, self.n_effective
@@ -262,7 +262,7 @@ fn standardized(
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
-    if !(variance > 0.0) {
+    if variance.is_nan() || variance <= 0.0 {
         return None;
     }
     let sd = libm::sqrt(variance);
