@@ -120,8 +120,10 @@ fn profile_about_the_middle(svg: &mut Svg, mean: &Array2<f64>, usable: &Array2<b
     let heading = Text::new("profile about the middle of the detector");
     panel_heading(svg, frame.x, 10.5, 1, heading, frame.width);
     let mut lit = mean.clone();
+    // Where nothing is left, what lies under the mask says whether it should be.
+    let any = usable.iter().any(|&usable| usable);
     lit.zip_mut_with(usable, |value, usable| {
-        if !usable {
+        if any && !usable {
             *value = f64::NAN;
         }
     });

@@ -78,13 +78,14 @@ impl<'a> ScanPlot<'a> {
             })
             .fold(0.05, f64::max);
         let length_px = nice_length(longest);
-        // As long as the way to the next part of the scan: no arrow reaches the next but one.
+        // As long as the way to the next part of the scan: no arrow reaches the next but one. Parts in one row of the scan may differ
+        // by fractions of a step, where frames were lost.
         let steps = |of: fn(&BlockCenter) -> f64| {
             let mut places: Vec<f64> = measured.blocks.iter().map(of).collect();
             places.sort_by(f64::total_cmp);
             let steps = places.windows(2).map(|pair| pair[1] - pair[0]);
             steps
-                .filter(|step| *step > 1e-6)
+                .filter(|step| *step > 0.5)
                 .fold(f64::INFINITY, f64::min)
         };
         let apart = steps(|block| block.row).min(steps(|block| block.col));
