@@ -23,7 +23,7 @@ pub(crate) const N_TIMES: usize = 106;
 pub(crate) const PERIOD_S: f64 = 9.89;
 
 /// 256 positions: 0.24 GB, beyond every cache and within every memory.
-const SCAN: [usize; 2] = [16, 16];
+pub(crate) const SCAN: [usize; 2] = [16, 16];
 
 /// Mean counts a pixel, about those of the paper at 1 ms.
 const MEAN_COUNTS: f64 = 15.0;

@@ -113,6 +113,18 @@ const BENCH: Step = Step {
     name: "benchmark",
     run: |workspace| bench(workspace, "halotau-bench"),
 };
+const BENCH_KERNELS: Step = Step {
+    name: "benchmark of the kernels",
+    run: |workspace| bench(workspace, "kernels"),
+};
+const BENCH_PIPELINE: Step = Step {
+    name: "benchmark from the file to the answer",
+    run: |workspace| bench(workspace, "pipeline"),
+};
+const BENCH_PIPELINE_PYTHON: Step = Step {
+    name: "the same in Python",
+    run: python::bench_pipeline,
+};
 const BENCH_READING: Step = Step {
     name: "benchmark of reading",
     run: |workspace| bench(workspace, "reading"),
@@ -153,7 +165,15 @@ fn steps(task: &str) -> Option<&'static [Step]> {
             DEMO,
         ],
         "check" => &[FORMAT, FILES, LICENSES, NOTATION, CLIPPY, UNIT_TESTS],
-        "bench" => &[BENCH, BENCH_PYTHON, BENCH_FILES, BENCH_READING],
+        "bench" => &[
+            BENCH,
+            BENCH_PYTHON,
+            BENCH_KERNELS,
+            BENCH_PIPELINE,
+            BENCH_PIPELINE_PYTHON,
+            BENCH_FILES,
+            BENCH_READING,
+        ],
         "docs" => &[DOCS],
         _ => return None,
     })

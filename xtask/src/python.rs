@@ -75,6 +75,14 @@ pub(crate) fn bench(workspace: &Workspace) -> Result<Done, Failure> {
     }
 }
 
+/// Runs the Python twin of the benchmark from the file to the answer.
+pub(crate) fn bench_pipeline(workspace: &Workspace) -> Result<Done, Failure> {
+    match environment(workspace)? {
+        Some(python) => workspace.run(workspace.command(&python).arg("bench/pipeline.py")),
+        None => missing(),
+    }
+}
+
 fn missing() -> Result<Done, Failure> {
     let cure = "python3 (3.11 or later, with venv) was not found; install it, \
                 on Debian with `apt-get install python3-venv`"

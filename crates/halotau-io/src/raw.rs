@@ -15,7 +15,7 @@ use halotau::source::FrameSource;
 use crate::arrangement::nearest_shapes;
 use crate::error::{Error, Result, ShapeMismatch, SizeMismatch};
 use crate::positioned::PositionedFile;
-use crate::sample_bytes::{copy_at, prepare};
+use crate::sample_bytes::{copy_at, little_endian_mut, prepare};
 
 /// Bytes read at once: large against a request's cost, small against the caches that the copy goes through.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -77,6 +77,9 @@ impl LinearSource {
     fn read_frames(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
         prepare(block, run, &self.header)?;
         let frame_len = self.header.shape.frame_len();
+        if self.frame_stride == self.frame_bytes && !self.layout.big_endian {
+            return self.read_plain(run, block);
+        }
         let per_piece = (PIECE_BYTES / self.frame_stride).max(1) as usize;
         let mut bytes = vec![0_u8; per_piece.min(run.n_frames) * self.frame_stride as usize];
         let mut at = 0;
@@ -97,6 +100,27 @@ impl LinearSource {
                     at += frame_len;
                 }
                 frame += n;
+            }
+        }
+        Ok(())
+    }
+
+    /// Frames without anything between them, in the processor's own order: read to where they are kept.
+    fn read_plain(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
+        let per_time = run.n_frames * self.header.shape.frame_len();
+        for (number, time) in (run.first_time..run.first_time + run.n_times).enumerate() {
+            let start = self.layout.header_bytes
+                + time as u64 * self.scan_stride
+                + self.layout.scan_header_bytes
+                + run.first_frame as u64 * self.frame_stride;
+            let range = number * per_time..(number + 1) * per_time;
+            match little_endian_mut(&mut block.samples, range.clone()) {
+                Some(bytes) => self.file.read_exact_at(bytes, start)?,
+                None => {
+                    let mut bytes = vec![0; run.n_frames * self.frame_bytes as usize];
+                    self.file.read_exact_at(&mut bytes, start)?;
+                    copy_at(&mut block.samples, range.start, &bytes, false);
+                }
             }
         }
         Ok(())

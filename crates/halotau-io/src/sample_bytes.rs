@@ -82,6 +82,15 @@ pub(crate) fn copy_at(samples: &mut Samples, at: usize, bytes: &[u8], big_endian
     with_samples!(samples, samples => FromBytes::copy(bytes, big_endian, &mut samples[at..at + n]));
 }
 
+/// The memory of some samples, to be filled with their little-endian bytes; `None` where this processor keeps them otherwise.
+pub(crate) fn little_endian_mut(
+    samples: &mut Samples,
+    range: std::ops::Range<usize>,
+) -> Option<&mut [u8]> {
+    cfg!(target_endian = "little")
+        .then(|| with_samples!(samples, samples => bytemuck::cast_slice_mut(&mut samples[range])))
+}
+
 /// The little-endian bytes of a range of samples.
 pub(crate) fn little_endian(samples: &Samples, range: std::ops::Range<usize>) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -14,6 +14,7 @@
 mod flatten;
 mod pairs;
 mod per_pixel;
+mod product;
 mod sectors;
 
 use ndarray::{Array2, Array3, ArrayView2};
@@ -21,13 +22,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::axes::QRange;
 use crate::error::{Error, Result};
+use crate::ring::PixelSeries;
 use crate::series::Position;
 
 pub use flatten::{DistantPairs, FlattenSums, MIN_AREAS_FOR_PIXEL_FLATTENING};
 pub use per_pixel::per_pixel_curve;
 pub use sectors::{SectorCurves, sector_curves};
 
-use pairs::PairSums;
+use pairs::{PairSums, lag_means};
 
 /// What the counts are divided by before they are correlated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -149,12 +151,31 @@ pub fn two_time(ring: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
             needed: 1,
         });
     }
-    let sums = PairSums::of(ring);
+    let sums = PairSums::of(&PixelSeries::of(ring));
     let is_dark = |&time: &usize| sums.mean_at(time).is_nan() || sums.mean_at(time) <= 0.0;
     if let Some(time) = (0..ring.nrows()).find(is_dark) {
         return Err(Error::DarkFrame { time });
     }
     Ok(sums.two_time())
+}
+
+/// What every pair of scans has in common: the sum over pixels of the product of their counts, `[time_1, time_2]`.
+///
+/// Exact for counts. This is the numerator of eq. (1) before it is divided by the number of pixels, with the vector instructions of
+/// this processor. A missing sample counts as zero.
+///
+/// # Example
+///
+/// ```
+/// use halotau::correlate::products;
+/// use halotau::ndarray::array;
+/// use halotau::ring::PixelSeries;
+///
+/// let series = PixelSeries::of(array![[1.0, 3.0], [3.0, 1.0]].view());
+/// assert_eq!(products(&series), array![[10.0, 6.0], [6.0, 10.0]]);
+/// ```
+pub fn products(series: &PixelSeries) -> Array2<f64> {
+    PairSums::of(series).products()
 }
 
 /// g(t): the mean of G over each diagonal, lags 1 to `n_times − 1`, eq. (2).
@@ -170,7 +191,12 @@ pub fn two_time(ring: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
 /// assert_eq!(g, [(1.2 + 1.4) / 2.0, 1.1]);
 /// ```
 pub fn one_time(two_time: ArrayView2<'_, f64>, valid: &[bool]) -> Vec<f64> {
-    lag_means(valid, |first, second| two_time[[first, second]])
+    lag_means(valid, |first, later| {
+        let values = later
+            .iter_mut()
+            .zip(two_time.row(first).into_iter().skip(first + 1));
+        values.for_each(|(later, value)| *later = *value);
+    })
 }
 
 /// Number of pairs of valid scans at each lag, `[lag]`.
@@ -183,19 +209,4 @@ pub fn n_pairs(valid: &[bool]) -> Vec<usize> {
                 .count()
         })
         .collect()
-}
-
-/// Mean over pairs of valid scans of a quantity of two times, for each lag.
-fn lag_means(valid: &[bool], value: impl Fn(usize, usize) -> f64) -> Vec<f64> {
-    let n = valid.len();
-    let mut sums = vec![0.0; n.saturating_sub(1)];
-    // Row by row, as matrices lie in memory; each lag is summed in the order of its first scan.
-    for first in (0..n).filter(|&first| valid[first]) {
-        for second in (first + 1..n).filter(|&second| valid[second]) {
-            sums[second - first - 1] += value(first, second);
-        }
-    }
-    let n_pairs = n_pairs(valid);
-    let means = sums.iter().zip(n_pairs);
-    means.map(|(sum, n_pairs)| sum / n_pairs as f64).collect()
 }

@@ -7,6 +7,7 @@
 //! Per ring of one binned pixel width, averaged with the number of pixels, or over the whole band at once:
 //! the latter holds the radial profile of the halo as well. Shot noise adds `gain · excess / ⟨I⟩`.
 
+mod moments;
 mod variance;
 
 use ndarray::Array2;

@@ -20,6 +20,15 @@
 //! doi 10.1007/BF01932995; Marquardt, J. SIAM 11, 431 (1963), doi 10.1137/0111030; the damping by the gain as in Madsen,
 //! Nielsen and Tingleff, Methods for Non-Linear Least Squares Problems, 2nd ed., section 3.2 (2004).
 
+mod condition;
+mod sums;
+
+use crate::simd::Isa;
+use condition::condition;
+use sums::{center, dot, norm_and_product, residual_sums, shape_sums};
+
+pub(crate) use sums::unit_shape;
+
 /// A family of curves with `N` nonlinear parameters.
 pub(crate) trait Shape<const N: usize> {
     /// Writes the shape and its derivative to each parameter, all of the length of the data.
@@ -69,6 +78,17 @@ pub(crate) struct Minimum<const N: usize> {
     pub(crate) converged: bool,
 }
 
+impl<const N: usize> Minimum<N> {
+    /// Whether a search that is here ends in this minimum, where it is one: basins are far wider.
+    fn is_near(&self, parameters: &[f64; N]) -> bool {
+        let mut pairs = self.parameters.iter().zip(parameters);
+        self.amplitude > 0.0 && pairs.all(|(there, here)| (there - here).abs() < NEAR)
+    }
+}
+
+/// Distance in each parameter below which two searches are in one basin; basins are some tenths wide.
+const NEAR: f64 = 1e-2;
+
 /// The search ends where a full step would lower the cost by less than this share. The parameters are then within
 /// 1e-6 standard errors for a hundred points: far below what the data say, far above rounding.
 const COST_TOLERANCE: f64 = 1e-13;
@@ -97,7 +117,7 @@ impl Data {
         for value in &mut centered {
             *value -= level;
         }
-        let flat_cost = weighted_dot(&weights, &centered, &centered);
+        let (flat_cost, _) = norm_and_product(Isa::best(), &weights, &centered, &centered);
         Self {
             centered,
             weights,
@@ -129,37 +149,30 @@ impl Data {
     /// much as it would gain, so that the search finds its way to positive amplitudes.
     /// Good to about 1e-16 of [`Self::cost_without_shape`]: enough to choose where a search starts.
     pub(crate) fn signed_cost(&self, shape: &mut [f64]) -> f64 {
-        self.center(shape);
-        let norm = self.dot(shape, shape);
+        center(&self.weights, self.total_weight, self.offset, shape);
+        let (norm, product) = norm_and_product(Isa::best(), &self.weights, shape, &self.centered);
         if norm > 0.0 {
-            let product = self.dot(shape, &self.centered);
             self.flat_cost - product * product.abs() / norm
         } else {
             self.flat_cost
         }
     }
 
-    fn center(&self, values: &mut [f64]) -> f64 {
-        if self.offset != Offset::Free {
-            return 0.0;
-        }
-        let mean = weighted_sum(&self.weights, values) / self.total_weight;
-        for value in values {
-            *value -= mean;
-        }
-        mean
-    }
-
-    fn dot(&self, left: &[f64], right: &[f64]) -> f64 {
-        weighted_dot(&self.weights, left, right)
+    /// [`Self::signed_cost`] of a shape that [`unit_shape`] prepared for the weights and offset of these data.
+    pub(crate) fn signed_cost_of_unit(&self, unit: &[f64]) -> f64 {
+        let product = dot(Isa::best(), unit, &self.centered);
+        self.flat_cost - product * product.abs()
     }
 
     /// Searches downhill from `start` within `bounds`, `[lower, upper]` of each parameter.
+    ///
+    /// The search ends early where it comes close to a minimum that is `known`: it would end there as well.
     pub(crate) fn minimize<const N: usize>(
         &self,
         model: &mut impl Shape<N>,
         start: [f64; N],
         bounds: &[[f64; 2]; N],
+        known: &[Minimum<N>],
     ) -> Minimum<N> {
         let mut buffers = Buffers::new(self.len());
         let mut here = self.project(model, clamp(start, bounds), &mut buffers);
@@ -171,6 +184,12 @@ impl Data {
             let full = solve(&here, &free, 0.0);
             if here.decrease(&full) <= COST_TOLERANCE * here.cost || here.cost <= rounding {
                 break true;
+            }
+            if let Some(minimum) = known
+                .iter()
+                .find(|minimum| minimum.is_near(&here.parameters))
+            {
+                return *minimum;
             }
             if iterations == MAX_ITERATIONS {
                 break false;
@@ -215,10 +234,13 @@ impl Data {
     ) -> Point<N> {
         let Buffers { shape, derivatives } = buffers;
         model.evaluate(&parameters, shape, derivatives);
-        let mean = self.center(shape);
-        let norm = self.dot(shape, shape);
-        let product = self.dot(shape, &self.centered);
-        if norm.is_nan() || norm <= 0.0 {
+        let mean = center(&self.weights, self.total_weight, self.offset, shape);
+        for derivative in derivatives.iter_mut() {
+            center(&self.weights, self.total_weight, self.offset, derivative);
+        }
+        let isa = Isa::best();
+        let first = shape_sums(&self.weights, &self.centered, shape, derivatives);
+        if first.norm.is_nan() || first.norm <= 0.0 {
             return Point {
                 parameters,
                 amplitude: 0.0,
@@ -228,32 +250,29 @@ impl Data {
                 curvature: [[0.0; N]; N],
             };
         }
-        let amplitude = product / norm;
-        for derivative in derivatives.iter_mut() {
-            self.center(derivative);
-            let share = self.dot(derivative, shape) / norm;
-            for (slope, value) in derivative.iter_mut().zip(shape.iter()) {
-                *slope = amplitude * (*slope - share * value);
-            }
-        }
-        let residual = shape;
-        for (value, y) in residual.iter_mut().zip(&self.centered) {
-            *value = y - amplitude * *value;
-        }
+        let amplitude = first.product / first.norm;
+        let share = first.cross.map(|cross| cross / first.norm);
+        let second = residual_sums(
+            isa,
+            &self.weights,
+            &self.centered,
+            shape,
+            derivatives,
+            amplitude,
+            &share,
+        );
         let (cost, sign) = if amplitude > 0.0 {
-            (self.dot(residual, residual), 1.0)
+            (second.cost, 1.0)
         } else {
-            (self.flat_cost - product * amplitude.abs(), -1.0)
+            (self.flat_cost - first.product * amplitude.abs(), -1.0)
         };
         Point {
             parameters,
             amplitude,
             offset: self.level - amplitude * mean,
             cost,
-            gradient: std::array::from_fn(|a| sign * self.dot(&derivatives[a], residual)),
-            curvature: std::array::from_fn(|a| {
-                std::array::from_fn(|b| self.dot(&derivatives[a], &derivatives[b]))
-            }),
+            gradient: second.gradient.map(|slope| sign * slope),
+            curvature: second.curvature,
         }
     }
 
@@ -271,14 +290,15 @@ impl Data {
             &mut buffers.shape,
             &mut buffers.derivatives,
         );
+        let roots: Vec<f64> = self.weights.iter().map(|weight| weight.sqrt()).collect();
         let mut columns = vec![buffers.shape];
         if self.offset == Offset::Free {
             columns.push(vec![1.0; self.len()]);
         }
         columns.extend(buffers.derivatives);
         for column in &mut columns {
-            for (value, weight) in column.iter_mut().zip(&self.weights) {
-                *value *= weight.sqrt();
+            for (value, root) in column.iter_mut().zip(&roots) {
+                *value *= root;
             }
         }
         condition(columns)
@@ -375,96 +395,6 @@ fn solve<const N: usize>(point: &Point<N>, free: &[bool; N], damping: f64) -> [f
     std::array::from_fn(|a| if free[a] { step[a] / scale[a] } else { 0.0 })
 }
 
-/// Ratio of the largest to the smallest singular value of columns that are first scaled to unit length.
-///
-/// Columns are made orthogonal pair by pair (one-sided Jacobi), which finds small singular values to full relative
-/// precision; the eigenvalues of the normal matrix would lose everything above 1e8.
-fn condition(mut columns: Vec<Vec<f64>>) -> f64 {
-    for column in &mut columns {
-        let norm = dot(column, column).sqrt();
-        if !(norm > 0.0 && norm.is_finite()) {
-            return f64::INFINITY;
-        }
-        for value in column {
-            *value /= norm;
-        }
-    }
-    // Four columns are orthogonal to rounding after five sweeps or fewer.
-    for _ in 0..8 {
-        let mut largest_cosine = 0.0_f64;
-        for first in 0..columns.len() {
-            for second in first + 1..columns.len() {
-                let (head, tail) = columns.split_at_mut(second);
-                largest_cosine = largest_cosine.max(rotate(&mut head[first], &mut tail[0]));
-            }
-        }
-        if largest_cosine < 1e-12 {
-            break;
-        }
-    }
-    let norms = columns.iter().map(|column| dot(column, column).sqrt());
-    let (smallest, largest) = norms.fold((f64::INFINITY, 0.0_f64), |(low, high), norm| {
-        (low.min(norm), high.max(norm))
-    });
-    largest / smallest
-}
-
-/// Rotates two columns in their plane until they are orthogonal; returns the cosine between them before.
-fn rotate(first: &mut [f64], second: &mut [f64]) -> f64 {
-    let (first_square, second_square) = (dot(first, first), dot(second, second));
-    let product = dot(first, second);
-    let cosine = product.abs() / (first_square * second_square).sqrt();
-    if product == 0.0 || cosine.is_nan() {
-        return 0.0;
-    }
-    let zeta = (second_square - first_square) / (2.0 * product);
-    let tangent = zeta.signum() / (zeta.abs() + (1.0 + zeta * zeta).sqrt());
-    let cos = 1.0 / (1.0 + tangent * tangent).sqrt();
-    let sin = cos * tangent;
-    for (x, y) in first.iter_mut().zip(second) {
-        (*x, *y) = (cos * *x - sin * *y, sin * *x + cos * *y);
-    }
-    cosine
-}
-
-fn dot(left: &[f64], right: &[f64]) -> f64 {
-    left.iter().zip(right).map(|(x, y)| x * y).sum()
-}
-
-/// Partial sums: fixed in number, so that the result has the same bits with and without vector instructions.
-const LANES: usize = 8;
-
-fn weighted_dot(weights: &[f64], left: &[f64], right: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let (w_blocks, w_rest) = weights.as_chunks::<LANES>();
-    let (l_blocks, l_rest) = left.as_chunks::<LANES>();
-    let (r_blocks, r_rest) = right.as_chunks::<LANES>();
-    for ((w, l), r) in w_blocks.iter().zip(l_blocks).zip(r_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += w[lane] * l[lane] * r[lane];
-        }
-    }
-    for (lane, ((w, l), r)) in w_rest.iter().zip(l_rest).zip(r_rest).enumerate() {
-        sums[lane] += w * l * r;
-    }
-    sums.iter().sum()
-}
-
-fn weighted_sum(weights: &[f64], values: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let (w_blocks, w_rest) = weights.as_chunks::<LANES>();
-    let (v_blocks, v_rest) = values.as_chunks::<LANES>();
-    for (w, v) in w_blocks.iter().zip(v_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += w[lane] * v[lane];
-        }
-    }
-    for (lane, (w, v)) in w_rest.iter().zip(v_rest).enumerate() {
-        sums[lane] += w * v;
-    }
-    sums.iter().sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -493,7 +423,7 @@ mod tests {
             vec![1.0, 2.0, 1.0, 3.0],
             Offset::Fixed(1.0),
         );
-        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 5.0]]);
+        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 5.0]], &[]);
         assert!(minimum.converged);
         assert!((minimum.parameters[0] - 2.0_f64.ln()).abs() < 1e-12);
         assert!((minimum.amplitude - 8.0).abs() < 1e-11);
@@ -502,7 +432,7 @@ mod tests {
     #[test]
     fn a_free_offset_is_found() {
         let data = Data::new(vec![9.0, 5.0, 3.0, 2.0, 1.5], vec![1.0; 5], Offset::Free);
-        let minimum = data.minimize(&mut Decay, [0.3], &[[0.01, 5.0]]);
+        let minimum = data.minimize(&mut Decay, [0.3], &[[0.01, 5.0]], &[]);
         assert!((minimum.offset - 1.0).abs() < 1e-9, "{minimum:?}");
         assert!((minimum.parameters[0] - 2.0_f64.ln()).abs() < 1e-9);
     }
@@ -510,25 +440,11 @@ mod tests {
     #[test]
     fn the_search_ends_at_a_bound_and_a_rising_curve_has_no_amplitude() {
         let data = Data::new(vec![8.0, 4.0, 2.0], vec![1.0; 3], Offset::Fixed(0.0));
-        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 0.5]]);
+        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 0.5]], &[]);
         assert_eq!(minimum.parameters[0], 0.5);
         assert!(minimum.converged);
         let rising = Data::new(vec![-3.0, -2.0, -1.0], vec![1.0; 3], Offset::Fixed(0.0));
-        let minimum = rising.minimize(&mut Decay, [0.1], &[[0.0, 0.5]]);
+        let minimum = rising.minimize(&mut Decay, [0.1], &[[0.0, 0.5]], &[]);
         assert_eq!((minimum.amplitude, minimum.cost), (0.0, 14.0));
-    }
-
-    #[test]
-    fn condition_of_two_columns_is_that_of_their_angle() {
-        // Unit columns at an angle of 60 degrees: singular values sqrt(1 ± cos 60°), ratio sqrt(3).
-        let columns = vec![vec![2.0, 0.0], vec![1.0, 3.0_f64.sqrt()]];
-        assert!((condition(columns) - 3.0_f64.sqrt()).abs() < 1e-14);
-        // An angle of 1e-9: far beyond what the normal matrix could tell.
-        let close = condition(vec![vec![1.0, 0.0], vec![1.0, 1e-9]]);
-        assert!((close / 2e9 - 1.0).abs() < 1e-6, "{close}");
-        assert_eq!(
-            condition(vec![vec![1.0, 0.0], vec![0.0, 0.0]]),
-            f64::INFINITY
-        );
     }
 }

@@ -8,12 +8,14 @@
 //! electron-correlation literature; `tau(k = 2) = 2^(1/stretch) · tau(k = 1)`.
 
 mod fit;
+mod fitter;
 mod shape;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 pub use fit::{BaselineMode, FiniteWindow, KwwProblem, fit, fit_from, fitted_curve};
+pub use fitter::KwwFitter;
 
 /// The factor in the exponent of eq. (3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

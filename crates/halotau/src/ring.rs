@@ -10,7 +10,10 @@ use crate::axes::QRange;
 use crate::calibrate::Calibration;
 use crate::error::{Error, Result};
 
+pub(crate) mod pixel_series;
 pub mod select;
+
+pub use pixel_series::PixelSeries;
 
 /// Fewer pixels than this on a ring give no useful mean: the error of a ring mean would exceed 20 %.
 pub const MIN_RING_PIXELS: usize = 8;

@@ -1,12 +1,21 @@
 //! Sums over pixels for every pair of times: additive over sectors of the ring.
 
-use ndarray::{Array2, ArrayView2};
+use std::ops::Range;
+
+use ndarray::Array2;
+
+use super::product::add_products;
+use crate::ring::PixelSeries;
+use crate::ring::pixel_series::Values;
 
 /// Sums over pixels that give G for every pair of times.
 #[derive(Debug, Clone)]
 pub(super) struct PairSums {
-    /// `Σ I(t1) I(t2)`, `[time_1, time_2]`.
-    product: Array2<f64>,
+    n_times: usize,
+    /// Length of a row of `product`.
+    stride: usize,
+    /// `Σ I(t1) I(t2)` for t1 <= t2, `[time_1, time_2]`; what is below the diagonal means nothing.
+    product: Vec<f64>,
     means: Means,
 }
 
@@ -23,21 +32,60 @@ enum Means {
 }
 
 impl PairSums {
-    /// The sums of a set of pixels, `[time, pixel]`; NaN marks a missing sample.
-    pub(super) fn of(ring: ArrayView2<'_, f64>) -> Self {
-        if !ring.iter().any(|count| count.is_nan()) {
-            return Self {
-                product: ring.dot(&ring.t()),
-                means: Means::Whole {
-                    sums: ring.rows().into_iter().map(|counts| counts.sum()).collect(),
-                    n_pixels: ring.ncols() as f64,
-                },
-            };
+    /// The sums of all pixels of a series.
+    pub(super) fn of(series: &PixelSeries) -> Self {
+        Self::of_pixels(series, 0..series.n_pixels())
+    }
+
+    /// The sums of some pixels of a series.
+    pub(super) fn of_pixels(series: &PixelSeries, pixels: Range<usize>) -> Self {
+        let (n_times, stride) = (series.n_times(), series.padded());
+        let part = pixels.start * stride..pixels.end * stride;
+        let mut product = vec![0.0; stride * stride];
+        let sums = match &series.values {
+            Values::F32 { values, block } => {
+                let values = &values[part];
+                add_products(values, stride, *block, &mut product);
+                time_sums(values, stride, n_times)
+            }
+            Values::F64 {
+                values,
+                has_nan: false,
+            } => {
+                let values = &values[part];
+                add_products(values, stride, BLOCK_PIXELS, &mut product);
+                time_sums(values, stride, n_times)
+            }
+            Values::F64 { has_nan: true, .. } => {
+                return Self::of_gaps(&series.array(pixels), stride);
+            }
+        };
+        Self {
+            n_times,
+            stride,
+            product,
+            means: Means::Whole {
+                sums,
+                n_pixels: pixels.len() as f64,
+            },
         }
+    }
+
+    /// The sums of pixels of which some samples are missing, `[time, pixel]`.
+    fn of_gaps(ring: &Array2<f64>, stride: usize) -> Self {
         let there = ring.mapv(|count| f64::from(u8::from(!count.is_nan())));
         let counts = ring.mapv(|count| if count.is_nan() { 0.0 } else { count });
+        let n_times = ring.nrows();
+        let products = counts.dot(&counts.t());
+        let mut product = vec![0.0; stride * stride];
+        for (row, products) in product.chunks_mut(stride.max(1)).zip(products.rows()) {
+            let values = row.iter_mut().zip(products);
+            values.for_each(|(value, &product)| *value = product);
+        }
         Self {
-            product: counts.dot(&counts.t()),
+            n_times,
+            stride,
+            product,
             means: Means::Pairwise {
                 sums: counts.dot(&there.t()),
                 n_pixels: there.dot(&there.t()),
@@ -47,17 +95,21 @@ impl PairSums {
 
     /// Sums over both sets of pixels.
     pub(super) fn plus(&self, other: &Self) -> Self {
-        Self {
-            product: &self.product + &other.product,
-            means: self.means.combine(&other.means, 1.0),
-        }
+        self.combine(other, 1.0)
     }
 
     /// Sums over this set without a part of it.
     pub(super) fn minus(&self, part: &Self) -> Self {
+        self.combine(part, -1.0)
+    }
+
+    fn combine(&self, other: &Self, sign: f64) -> Self {
+        let both = self.product.iter().zip(&other.product);
         Self {
-            product: &self.product - &part.product,
-            means: self.means.combine(&part.means, -1.0),
+            n_times: self.n_times,
+            stride: self.stride,
+            product: both.map(|(sum, other)| sum + sign * other).collect(),
+            means: self.means.combine(&other.means, sign),
         }
     }
 
@@ -69,22 +121,87 @@ impl PairSums {
         }
     }
 
-    /// G of one pair of times.
-    pub(super) fn at(&self, first: usize, second: usize) -> f64 {
-        let product = self.product[[first, second]];
+    /// Writes G of one scan and each from `from` on; `from` is not before the first.
+    fn row(&self, first: usize, from: usize, values: &mut [f64]) {
+        let product = &self.product[first * self.stride..][from..self.n_times];
+        let values = values.iter_mut().zip(product);
         match &self.means {
-            Means::Whole { sums, n_pixels } => product * n_pixels / (sums[first] * sums[second]),
+            Means::Whole { sums, n_pixels } => {
+                for ((value, product), sum) in values.zip(&sums[from..]) {
+                    *value = product * n_pixels / (sums[first] * sum);
+                }
+            }
             Means::Pairwise { sums, n_pixels } => {
-                product * n_pixels[[first, second]]
-                    / (sums[[first, second]] * sums[[second, first]])
+                for ((value, product), second) in values.zip(from..) {
+                    *value = product * n_pixels[[first, second]]
+                        / (sums[[first, second]] * sums[[second, first]]);
+                }
             }
         }
     }
 
+    /// The sums of products themselves, `[time_1, time_2]`.
+    pub(super) fn products(&self) -> Array2<f64> {
+        Array2::from_shape_fn((self.n_times, self.n_times), |(first, second)| {
+            self.product[first.min(second) * self.stride + first.max(second)]
+        })
+    }
+
     /// G of all pairs, `[time_1, time_2]`.
     pub(super) fn two_time(&self) -> Array2<f64> {
-        Array2::from_shape_fn(self.product.dim(), |(first, second)| self.at(first, second))
+        let n_times = self.n_times;
+        let mut values = vec![0.0; n_times * n_times];
+        for first in 0..n_times {
+            self.row(
+                first,
+                first,
+                &mut values[first * n_times + first..][..n_times - first],
+            );
+            for second in 0..first {
+                values[first * n_times + second] = values[second * n_times + first];
+            }
+        }
+        Array2::from_shape_vec((n_times, n_times), values).expect("a square was filled")
     }
+
+    /// Mean of G over the pairs of valid scans at each lag, `[lag]` from 1.
+    pub(super) fn one_time(&self, valid: &[bool]) -> Vec<f64> {
+        lag_means(valid, |first, later| self.row(first, first + 1, later))
+    }
+}
+
+/// Mean over pairs of valid scans of a quantity of two times, `[lag]` from 1; `row` writes it for one first scan and all later ones.
+///
+/// Row by row, as matrices lie in memory; each lag is summed in the order of its first scan.
+pub(super) fn lag_means(valid: &[bool], mut row: impl FnMut(usize, &mut [f64])) -> Vec<f64> {
+    let n = valid.len();
+    let mut sums = vec![0.0; n.saturating_sub(1)];
+    let mut values = sums.clone();
+    for first in (0..n.saturating_sub(1)).filter(|&first| valid[first]) {
+        let values = &mut values[..n - 1 - first];
+        row(first, values);
+        for ((sum, value), &valid) in sums.iter_mut().zip(values).zip(&valid[first + 1..]) {
+            // What is not valid may be NaN.
+            *sum += if valid { *value } else { 0.0 };
+        }
+    }
+    let means = sums.iter().zip(super::n_pairs(valid));
+    means.map(|(sum, n_pairs)| sum / n_pairs as f64).collect()
+}
+
+/// Pixels whose products are summed in the cache at once; the result does not depend on it by more than rounding.
+const BLOCK_PIXELS: usize = 128;
+
+/// Sum over pixels at each time.
+fn time_sums<T: Copy + Into<f64>>(values: &[T], padded: usize, n_times: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; padded];
+    for pixel in values.chunks_exact(padded.max(1)) {
+        for (sum, &value) in sums.iter_mut().zip(pixel) {
+            *sum += value.into();
+        }
+    }
+    sums.truncate(n_times);
+    sums
 }
 
 impl Means {

@@ -3,9 +3,10 @@
 //! Sectors, not times, are left out: speckles in different directions are independent even where tau is as long as the
 //! record. Opposite sectors stay together, because a thin sample shows the same speckle at +Q and −Q.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::Array2;
 
-use super::{Normalization, PairSums, lag_means, per_pixel};
+use super::{Normalization, PairSums, per_pixel};
+use crate::ring::PixelSeries;
 
 /// Curves of one position.
 #[derive(Debug, Clone)]
@@ -22,29 +23,36 @@ pub struct SectorCurves {
     pub ring_mean: Vec<f64>,
 }
 
-/// Correlates one position, `[time, pixel]`, with each pixel's sector (below `n_sectors`) and the valid scans.
+/// Correlates one position with each pixel's sector (below `n_sectors`) and the valid scans.
 ///
-/// Scans without counts are left out (their `valid` becomes false).
+/// Fastest where the pixels of a sector follow one another. Scans without counts are left out (their `valid` becomes false).
 pub fn sector_curves(
-    ring: ArrayView2<'_, f64>,
+    series: &PixelSeries,
     sector: &[usize],
     n_sectors: usize,
     valid: &[bool],
     normalization: Normalization,
 ) -> SectorCurves {
-    let parts: Vec<PairSums> = (0..n_sectors)
-        .filter_map(|number| {
-            let pixels: Vec<usize> = (0..sector.len())
-                .filter(|&pixel| sector[pixel] == number)
-                .collect();
-            (!pixels.is_empty()).then(|| PairSums::of(ring.select(Axis(1), &pixels).view()))
-        })
-        .collect();
+    let mut by_sector: Vec<Option<PairSums>> = vec![None; n_sectors];
+    let mut first = 0;
+    for run in sector.chunk_by(|a, b| a == b) {
+        let sums = PairSums::of_pixels(series, first..first + run.len());
+        let part = &mut by_sector[run[0]];
+        *part = Some(match part.take() {
+            Some(earlier) => earlier.plus(&sums),
+            None => sums,
+        });
+        first += run.len();
+    }
+    let parts: Vec<PairSums> = by_sector.into_iter().flatten().collect();
     let whole = match parts.split_first() {
-        Some((first, rest)) => rest.iter().fold(first.clone(), |sum, part| sum.plus(part)),
-        None => PairSums::of(ring),
+        Some((first, [])) => first,
+        Some((first, rest)) => &rest.iter().fold(first.clone(), |sum, part| sum.plus(part)),
+        None => &PairSums::of(series),
     };
-    let ring_mean: Vec<f64> = (0..ring.nrows()).map(|time| whole.mean_at(time)).collect();
+    let ring_mean: Vec<f64> = (0..series.n_times())
+        .map(|time| whole.mean_at(time))
+        .collect();
     let valid: Vec<bool> = valid
         .iter()
         .zip(&ring_mean)
@@ -52,23 +60,22 @@ pub fn sector_curves(
         .collect();
     let two_time = whole.two_time();
     let (g, without) = if normalization == Normalization::PerPixel {
-        per_pixel::sector_curves(ring, sector, n_sectors, &valid)
+        per_pixel::sector_curves(
+            series.array(0..series.n_pixels()).view(),
+            sector,
+            n_sectors,
+            &valid,
+        )
     } else {
         let without = if parts.len() < 2 {
             Vec::new()
         } else {
             parts
                 .iter()
-                .map(|part| {
-                    let rest = whole.minus(part);
-                    lag_means(&valid, |first, second| rest.at(first, second))
-                })
+                .map(|part| whole.minus(part).one_time(&valid))
                 .collect()
         };
-        (
-            lag_means(&valid, |first, second| two_time[[first, second]]),
-            without,
-        )
+        (whole.one_time(&valid), without)
     };
     SectorCurves {
         g,

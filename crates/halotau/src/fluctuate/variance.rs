@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayView2;
-
+use super::moments::TimeSums;
 use super::{FluctuateSettings, Grouping, Noise};
+use crate::ring::PixelSeries;
+use crate::ring::pixel_series::Values;
 
 /// Where each pixel of the band belongs.
 #[derive(Debug, Clone)]
@@ -44,9 +45,6 @@ pub struct Fluctuation {
     pub mean_counts: f64,
 }
 
-/// Partial sums; a constant, so that sums of floats are the same bits anywhere.
-const LANES: usize = 4;
-
 /// Sums over the pixels of one ring, sector and scan. For integer counts all are exact below 2^53.
 #[derive(Debug, Clone, Copy, Default)]
 struct Moments {
@@ -60,7 +58,8 @@ struct Moments {
 }
 
 impl Moments {
-    fn of(here: &[f64], next: Option<&[f64]>, noise_share: &[f64]) -> Self {
+    /// Where samples are missing; `next` are the counts of the next scan where it is valid.
+    fn of_gaps(here: &[f64], next: Option<&[f64]>, noise_share: &[f64]) -> Self {
         let mut sums = Self::default();
         for (pixel, (&count, share)) in here.iter().zip(noise_share).enumerate() {
             if count.is_nan() {
@@ -77,35 +76,6 @@ impl Moments {
                 }
             }
         }
-        sums
-    }
-
-    /// [`Self::of`] where no sample is missing, in lanes that the processor adds side by side.
-    fn of_whole(here: &[f64], next: &[f64], noise_share: &[f64]) -> Self {
-        let (heres, here) = here.as_chunks::<LANES>();
-        let (nexts, next) = next.as_chunks::<LANES>();
-        let (shares, noise_share) = noise_share.as_chunks::<LANES>();
-        let [mut sum, mut square, mut shot, mut after, mut product] = [[0.0; LANES]; 5];
-        for ((here, next), share) in heres.iter().zip(nexts).zip(shares) {
-            for lane in 0..LANES {
-                sum[lane] += here[lane];
-                square[lane] += here[lane] * here[lane];
-                shot[lane] += here[lane] * share[lane];
-                after[lane] += next[lane];
-                product[lane] += here[lane] * next[lane];
-            }
-        }
-        let total = |lanes: [f64; LANES]| lanes.iter().sum::<f64>();
-        let n = (LANES * heres.len()) as f64;
-        let sum = total(sum);
-        let mut sums = Self {
-            n,
-            sum,
-            square: total(square),
-            shot: total(shot),
-            both: [n, sum, total(after), total(product)],
-        };
-        sums.add(&Self::of(here, Some(next), noise_share), 1.0);
         sums
     }
 
@@ -127,22 +97,69 @@ impl Moments {
         self.shot * self.n / (self.sum * self.sum)
     }
 
-    /// The shot noise that is left after the pixels' own mean was taken.
-    fn finite_shot_noise(&self) -> f64 {
-        self.shot_noise() * (1.0 - 1.0 / self.n)
-    }
-
     fn two_frame(&self) -> f64 {
         let [n, here, there, product] = self.both;
         product * n / (here * there) - 1.0
+    }
+
+    /// What the variance of these pixels is made of.
+    fn parts(&self) -> Parts {
+        let shot = self.shot_noise();
+        Parts {
+            raw: self.raw(),
+            shot,
+            // What is left of it after the pixels' own mean was taken.
+            finite_shot: shot * (1.0 - 1.0 / self.n),
+            two_frame: self.two_frame(),
+        }
+    }
+}
+
+/// What V is made of; all are linear in each other, so that their means give the mean of every variant.
+#[derive(Debug, Clone, Copy, Default)]
+struct Parts {
+    raw: f64,
+    shot: f64,
+    finite_shot: f64,
+    two_frame: f64,
+}
+
+impl Parts {
+    fn add(&mut self, other: &Self, weight: f64) {
+        self.raw += weight * other.raw;
+        self.shot += weight * other.shot;
+        self.finite_shot += weight * other.finite_shot;
+        self.two_frame += weight * other.two_frame;
+    }
+
+    fn over(&self, weight: f64) -> Self {
+        Self {
+            raw: self.raw / weight,
+            shot: self.shot / weight,
+            finite_shot: self.finite_shot / weight,
+            two_frame: self.two_frame / weight,
+        }
+    }
+
+    /// V with a correction; `noise` is the variance that an electron adds.
+    fn corrected(&self, correction: Noise, noise: f64, is_integer: bool) -> f64 {
+        match correction {
+            Noise::None => self.raw,
+            Noise::Counting => self.raw - noise * self.shot,
+            Noise::FiniteCounting => self.raw - noise * self.finite_shot,
+            Noise::Factorial if is_integer => self.raw - self.shot,
+            Noise::Factorial => f64::NAN,
+            Noise::TwoFrame => self.two_frame,
+        }
     }
 }
 
 /// The normalized azimuthal variance of one position, eq. (5).
 ///
-/// `band` is `[time, band pixel]`, counts divided by the coverage; NaN samples and invalid scans are left out.
+/// `band` holds the pixels of `geometry` in their order, counts divided by the coverage; NaN samples and invalid scans are left
+/// out.
 pub fn fluctuation(
-    band: ArrayView2<'_, f64>,
+    band: &PixelSeries,
     geometry: &BandGeometry,
     valid: &[bool],
     is_integer: bool,
@@ -151,31 +168,7 @@ pub fn fluctuation(
     let BandGeometry {
         n_rings, n_sectors, ..
     } = *geometry;
-    let n_cells = n_rings * n_sectors;
-    let n_times = band.nrows();
-    let noise_share: Vec<f64> = geometry.coverage.iter().map(|share| 1.0 / share).collect();
-    let runs = runs(geometry);
-    let is_whole = !band.iter().any(|count| count.is_nan());
-    let band = band.as_standard_layout();
-    let scan = |time: usize| {
-        let counts = band.row(time).to_slice();
-        counts.expect("a row of the standard layout is a slice")
-    };
-    let mut cells = vec![Moments::default(); n_times * n_cells];
-    for time in (0..n_times).filter(|&time| valid[time]) {
-        let here = scan(time);
-        let next = (time + 1 < n_times && valid[time + 1]).then(|| scan(time + 1));
-        for (cell, pixels) in &runs {
-            let here = &here[pixels.clone()];
-            let next = next.map(|next| &next[pixels.clone()]);
-            let share = &noise_share[pixels.clone()];
-            let part = match next {
-                Some(next) if is_whole => Moments::of_whole(here, next, share),
-                _ => Moments::of(here, next, share),
-            };
-            cells[time * n_cells + cell].add(&part, 1.0);
-        }
-    }
+    let cells = cells(band, geometry, valid);
     let rings: Vec<Moments> = cells
         .chunks(n_sectors.max(1))
         .map(|sectors| {
@@ -187,26 +180,13 @@ pub fn fluctuation(
     let sums = Sums {
         cells: &cells,
         rings: &rings,
-        n_times,
+        n_times: band.n_times(),
         n_rings,
         n_sectors,
     };
     let grouping = settings.grouping;
     let noise = settings.gain * settings.excess_factor;
-    let variant = |grouping, noise_kind, left_out| match noise_kind {
-        Noise::None => sums.mean(grouping, left_out, Moments::raw),
-        Noise::Counting => sums.mean(grouping, left_out, |cell| {
-            cell.raw() - noise * cell.shot_noise()
-        }),
-        Noise::FiniteCounting => sums.mean(grouping, left_out, |cell| {
-            cell.raw() - noise * cell.finite_shot_noise()
-        }),
-        Noise::Factorial if is_integer => {
-            sums.mean(grouping, left_out, |cell| cell.raw() - cell.shot_noise())
-        }
-        Noise::Factorial => f64::NAN,
-        Noise::TwoFrame => sums.mean(grouping, left_out, Moments::two_frame),
-    };
+    let corrected = |parts: &Parts, noise_kind| parts.corrected(noise_kind, noise, is_integer);
     let filled: Vec<usize> = (0..n_sectors)
         .filter(|number| geometry.sector.contains(number))
         .collect();
@@ -215,22 +195,73 @@ pub fn fluctuation(
     } else {
         filled
             .iter()
-            .map(|&sector| variant(grouping, settings.noise, Some(sector)))
+            .map(|&sector| corrected(&sums.mean(grouping, Some(sector)), settings.noise))
             .collect()
     };
-    let total = cells
+    let per_ring = sums.mean(Grouping::PerRing, None);
+    let over_band = sums.mean(Grouping::Band, None);
+    let chosen = match grouping {
+        Grouping::PerRing => per_ring,
+        Grouping::Band => over_band,
+    };
+    let total = rings
         .iter()
-        .fold((0.0, 0.0), |(sum, n), cell| (sum + cell.sum, n + cell.n));
+        .fold((0.0, 0.0), |(sum, n), ring| (sum + ring.sum, n + ring.n));
     Fluctuation {
-        value: variant(grouping, settings.noise, None),
+        value: corrected(&chosen, settings.noise),
         without,
-        raw_ring: variant(Grouping::PerRing, Noise::None, None),
-        raw_band: variant(Grouping::Band, Noise::None, None),
-        counting: variant(grouping, Noise::Counting, None),
-        factorial: variant(grouping, Noise::Factorial, None),
-        two_frame: variant(grouping, Noise::TwoFrame, None),
+        raw_ring: per_ring.raw,
+        raw_band: over_band.raw,
+        counting: corrected(&chosen, Noise::Counting),
+        factorial: corrected(&chosen, Noise::Factorial),
+        two_frame: chosen.two_frame,
         mean_counts: total.0 / total.1,
     }
+}
+
+/// Sums over the pixels of each cell, `[time, ring, sector]`; zero for scans that are not valid.
+fn cells(band: &PixelSeries, geometry: &BandGeometry, valid: &[bool]) -> Vec<Moments> {
+    let (n_times, padded) = (band.n_times(), band.padded());
+    let n_cells = geometry.n_rings * geometry.n_sectors;
+    let mut cells = vec![Moments::default(); n_times * n_cells];
+    let share: Vec<f64> = geometry.coverage.iter().map(|share| 1.0 / share).collect();
+    let followed = |time: usize| time + 1 < n_times && valid[time + 1];
+    let mut sums = TimeSums::new(padded);
+    for (cell, pixels) in runs(geometry) {
+        if let Values::F64 { has_nan: true, .. } = &band.values {
+            let counts = band.array(pixels.clone());
+            let scan = |time: usize| counts.row(time).to_vec();
+            for time in (0..n_times).filter(|&time| valid[time]) {
+                let next = followed(time).then(|| scan(time + 1));
+                let part = Moments::of_gaps(&scan(time), next.as_deref(), &share[pixels.clone()]);
+                cells[time * n_cells + cell].add(&part, 1.0);
+            }
+            continue;
+        }
+        // A cell holds few coverages, mostly the whole one alone.
+        let mut first = pixels.start;
+        for same in share[pixels].chunk_by(|a, b| a == b) {
+            sums.of(band, first..first + same.len());
+            first += same.len();
+            let n = same.len() as f64;
+            for time in (0..n_times).filter(|&time| valid[time]) {
+                let (sum, product) = (sums.sum[time], sums.product[time]);
+                let part = Moments {
+                    n,
+                    sum,
+                    square: sums.square[time],
+                    shot: sum * same[0],
+                    both: if followed(time) {
+                        [n, sum, sums.sum[time + 1], product]
+                    } else {
+                        [0.0; 4]
+                    },
+                };
+                cells[time * n_cells + cell].add(&part, 1.0);
+            }
+        }
+    }
+    cells
 }
 
 /// Consecutive pixels of one cell, each with the number of the cell. Few where the pixels are in order of their cells.
@@ -257,38 +288,42 @@ struct Sums<'a> {
 }
 
 impl Sums<'_> {
-    /// The mean over scans of a quantity of each ring, weighted with its pixels, or of the whole band.
-    fn mean(
-        &self,
-        grouping: Grouping,
-        left_out: Option<usize>,
-        value: impl Fn(&Moments) -> f64,
-    ) -> f64 {
-        let (mut sum, mut n_times) = (0.0, 0_usize);
+    /// Means over scans of each ring, weighted with its pixels, or of the whole band.
+    fn mean(&self, grouping: Grouping, left_out: Option<usize>) -> Parts {
+        let mut sum = Parts::default();
+        // A scan without counts or without a next one has no value.
+        let (mut n_valid, mut n_followed) = (0_usize, 0_usize);
         for time in 0..self.n_times {
             let rings = (0..self.n_rings).map(|ring| self.ring(time, ring, left_out));
             let at_time = match grouping {
                 Grouping::PerRing => {
-                    let (mut weighted, mut n) = (0.0, 0.0);
+                    let (mut weighted, mut n) = (Parts::default(), 0.0);
                     for ring in rings.filter(|ring| ring.n > 0.0) {
-                        weighted += ring.n * value(&ring);
+                        weighted.add(&ring.parts(), ring.n);
                         n += ring.n;
                     }
-                    weighted / n
+                    weighted.over(n)
                 }
                 Grouping::Band => {
                     let mut band = Moments::default();
                     rings.for_each(|ring| band.add(&ring, 1.0));
-                    value(&band)
+                    band.parts()
                 }
             };
-            // A scan without counts or without a next one has no value.
-            if at_time.is_finite() {
-                sum += at_time;
-                n_times += 1;
+            if at_time.raw.is_finite() {
+                sum.raw += at_time.raw;
+                sum.shot += at_time.shot;
+                sum.finite_shot += at_time.finite_shot;
+                n_valid += 1;
+            }
+            if at_time.two_frame.is_finite() {
+                sum.two_frame += at_time.two_frame;
+                n_followed += 1;
             }
         }
-        sum / n_times as f64
+        let mut mean = sum.over(n_valid as f64);
+        mean.two_frame = sum.two_frame / n_followed as f64;
+        mean
     }
 
     fn ring(&self, time: usize, ring: usize, left_out: Option<usize>) -> Moments {
@@ -325,7 +360,7 @@ mod tests {
         let band = array![[1.0, 3.0, 4.0, 4.0, 4.0, 8.0]];
         let geometry = geometry(vec![0, 0, 1, 1, 1, 1]);
         let result = fluctuation(
-            band.view(),
+            &PixelSeries::of(band.view()),
             &geometry,
             &[true],
             true,
@@ -353,7 +388,7 @@ mod tests {
             ..FluctuateSettings::default()
         };
         let result = fluctuation(
-            band.view(),
+            &PixelSeries::of(band.view()),
             &geometry(vec![0; 4]),
             &[true; 3],
             true,

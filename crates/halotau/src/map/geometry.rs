@@ -136,7 +136,9 @@ impl Geometry {
                 .map(|&pixel| folded_sector(azimuth[pixel], n_sectors))
                 .collect()
         };
-        let ring = inside(recipe.dynamics.q_range_per_nm);
+        let mut ring = inside(recipe.dynamics.q_range_per_nm);
+        // Sector by sector, as they are correlated.
+        ring.sort_by_key(|&pixel| folded_sector(azimuth[pixel], n_sectors));
         let half_of = |pixel: usize, guard_per_nm: f64| {
             let (along_row, along_col) = (
                 q[pixel] * libm::sin(azimuth[pixel]),
@@ -207,22 +209,31 @@ pub(super) fn counts(
     flatten: Option<&[f64]>,
 ) -> Array2<f64> {
     let mut counts = rings.position(at.row, at.col, pixels);
-    let whole = pixels.iter().all(|&pixel| annulus.coverage[pixel] == 1.0);
-    if whole && flatten.is_none() {
+    let Some(factors) = factors(pixels, annulus, flatten) else {
         return counts;
-    }
-    let factor: Vec<f64> = pixels
-        .iter()
-        .map(|&pixel| {
-            1.0 / (annulus.coverage[pixel] * flatten.map_or(1.0, |flatten| flatten[pixel]))
-        })
-        .collect();
+    };
     for mut scan in counts.rows_mut() {
         scan.iter_mut()
-            .zip(&factor)
+            .zip(&factors)
             .for_each(|(count, factor)| *count *= factor);
     }
     counts
+}
+
+/// What the counts of some annulus pixels are multiplied by for their coverage and a mean pattern; `None` where that is 1.
+pub(super) fn factors(
+    pixels: &[usize],
+    annulus: &Annulus,
+    flatten: Option<&[f64]>,
+) -> Option<Vec<f64>> {
+    let whole = pixels.iter().all(|&pixel| annulus.coverage[pixel] == 1.0);
+    if whole && flatten.is_none() {
+        return None;
+    }
+    let factor = |&pixel: &usize| {
+        1.0 / (annulus.coverage[pixel] * flatten.map_or(1.0, |flatten| flatten[pixel]))
+    };
+    Some(pixels.iter().map(factor).collect())
 }
 
 #[cfg(test)]

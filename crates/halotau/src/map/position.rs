@@ -1,6 +1,6 @@
 //! All results of one position.
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 use super::geometry::{self, Geometry, Half};
 use crate::conditions::Measured;
@@ -10,12 +10,13 @@ use crate::quality::Quality;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
 use crate::relax::{
-    Baseline, BaselineMode, FiniteWindow, FitOutcome, KwwFit, KwwProblem, fit, fit_from,
+    Baseline, BaselineMode, FiniteWindow, FitOutcome, KwwFit, KwwFitter, KwwProblem, fit, fit_from,
     fitted_curve, lag_weights, n_lags_within, persistence,
 };
-use crate::ring::{MIN_RING_PIXELS, RingCounts, RingSeries};
+use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingCounts, RingSeries};
 use crate::series::Position;
 use crate::statistics::{jackknife_error, student_quantile};
+use crate::with_counts;
 
 /// Share of saturated samples above which a position is flagged.
 const MAX_SATURATED: f64 = 1e-3;
@@ -43,6 +44,8 @@ pub(super) struct PositionTask<'a> {
     pub(super) tau_bounds_s: [f64; 2],
     /// By degrees of freedom: one less than the sectors.
     quantiles: Vec<Quantiles>,
+    /// For positions that lack no scan but those that all lack.
+    fitter: Option<KwwFitter>,
 }
 
 /// Student's quantiles that the intervals and flags of a position need.
@@ -132,7 +135,7 @@ impl<'a> PositionTask<'a> {
         let relaxation = &recipe.relaxation;
         let lag_s = reduction.time.lags_s();
         let (step_s, record_s) = (reduction.time.step_s(), reduction.time.record_s());
-        Self {
+        let mut task = Self {
             reduction,
             recipe,
             measured,
@@ -148,6 +151,33 @@ impl<'a> PositionTask<'a> {
             quantiles: (0..recipe.interval.sectors.max(1))
                 .map(|degrees| Quantiles::new(recipe.interval.level, degrees))
                 .collect(),
+            fitter: None,
+        };
+        let is_used = |time| !measured.excluded.contains(&time);
+        let used: Vec<bool> = (0..reduction.time.len()).map(is_used).collect();
+        let weights = task.weights(&n_pairs(&used));
+        task.fitter = Some(KwwFitter::new(&task.problem(&[], &weights)));
+        task
+    }
+
+    /// The prepared fit, where it has these weights.
+    fn fitter(&self, weights: &[f64]) -> Option<&KwwFitter> {
+        self.fitter
+            .as_ref()
+            .filter(|fitter| fitter.weights() == weights)
+    }
+
+    fn fit(&self, g: &[f64], weights: &[f64]) -> KwwFit {
+        match self.fitter(weights) {
+            Some(fitter) => fitter.fit(g),
+            None => fit(&self.problem(g, weights)),
+        }
+    }
+
+    fn fit_from(&self, g: &[f64], weights: &[f64], start: &KwwFit) -> KwwFit {
+        match self.fitter(weights) {
+            Some(fitter) => fitter.fit_from(g, start),
+            None => fit_from(&self.problem(g, weights), start),
         }
     }
 
@@ -176,7 +206,7 @@ impl<'a> PositionTask<'a> {
         let weights = self.weights(&n_pairs);
         let enough = !quality.has(Quality(Quality::FEW_FRAMES.0 | Quality::MASKED.0));
         let whole = if enough {
-            fit(&self.problem(&curves.g, &weights))
+            self.fit(&curves.g, &weights)
         } else {
             not_tried()
         };
@@ -184,7 +214,7 @@ impl<'a> PositionTask<'a> {
             curves
                 .without
                 .iter()
-                .map(|g| fit_from(&self.problem(g, &weights), &whole))
+                .map(|g| self.fit_from(g, &weights, &whole))
                 .collect()
         } else {
             Vec::new()
@@ -295,7 +325,7 @@ impl<'a> PositionTask<'a> {
         }
         let curves = self.curves_of(rings, at, &half.ring, &vec![0; half.ring.len()], 1);
         let weights = self.weights(&n_pairs(&curves.valid));
-        let fit = fit_from(&self.problem(&curves.g, &weights), start);
+        let fit = self.fit_from(&curves.g, &weights, start);
         if fit.outcome != FitOutcome::NoContrast {
             values.tau_s = fit.tau_s;
         }
@@ -304,9 +334,11 @@ impl<'a> PositionTask<'a> {
     }
 
     fn fluctuation(&self, rings: &RingSeries, at: Position, band: &BandGeometry) -> Fluctuation {
-        let counts = geometry::counts(rings, at, &band.pixels, &self.reduction.annulus, None);
+        let factors = geometry::factors(&band.pixels, &self.reduction.annulus, None);
+        let place = (at.row, at.col);
+        let series = PixelSeries::gather(rings, place, &band.pixels, factors.as_deref());
         fluctuation(
-            counts.view(),
+            &series,
             band,
             &valid_times(rings, at, self.measured),
             rings.is_integer(),
@@ -327,10 +359,11 @@ impl<'a> PositionTask<'a> {
         sectors: &[usize],
         n_sectors: usize,
     ) -> SectorCurves {
-        let ring = geometry::counts(rings, at, pixels, &self.reduction.annulus, self.flatten);
+        let factors = geometry::factors(pixels, &self.reduction.annulus, self.flatten);
+        let series = PixelSeries::gather(rings, (at.row, at.col), pixels, factors.as_deref());
         let valid = valid_times(rings, at, self.measured);
         sector_curves(
-            ring.view(),
+            &series,
             sectors,
             n_sectors,
             &valid,
@@ -418,25 +451,31 @@ impl<'a> PositionTask<'a> {
         at: Position,
         geometry: &Geometry,
     ) -> (f64, f64) {
+        let unbinned = self.reduction.annulus.bin == 1;
+        let highest = match rings.counts {
+            RingCounts::U8(_) if unbinned => f64::from(u8::MAX),
+            RingCounts::U16(_) if unbinned => f64::from(u16::MAX),
+            RingCounts::F32(_) => f64::NAN,
+            _ => return (0.0, 0.0),
+        };
+        // Few positions hold any such sample; looking at all of their counts in order is faster than picking the ring out.
+        let any = with_counts!(&rings.counts, counts => {
+            let counts = counts.slice(s![at.row, at.col, .., ..]);
+            counts.iter().fold(false, |any, &count| {
+                let count = f64::from(count);
+                any | (count >= highest) | count.is_nan()
+            })
+        });
+        if !any {
+            return (0.0, 0.0);
+        }
         let counts = rings.position(at.row, at.col, &geometry.ring);
         let share = |hit: &dyn Fn(f64) -> bool| {
             counts.iter().filter(|&&count| hit(count)).count() as f64 / counts.len().max(1) as f64
         };
-        let highest = match rings.counts {
-            RingCounts::U8(_) => f64::from(u8::MAX),
-            RingCounts::U16(_) => f64::from(u16::MAX),
-            RingCounts::U32(_) | RingCounts::F32(_) => {
-                return (share(&|count| count.is_nan()), 0.0);
-            }
-        };
-        let unbinned = self.reduction.annulus.bin == 1;
         (
-            0.0,
-            if unbinned {
-                share(&|count| count >= highest)
-            } else {
-                0.0
-            },
+            share(&|count| count.is_nan()),
+            share(&|count| count >= highest),
         )
     }
 

@@ -94,8 +94,8 @@ const BOUND_MARGIN: f64 = 0.01;
 /// assert!((found.contrast - 0.5).abs() < 1e-8);
 /// ```
 pub fn fit(problem: &KwwProblem<'_>) -> KwwFit {
-    match Prepared::new(problem) {
-        Ok(mut prepared) => prepared.fit(None),
+    match Prepared::new(problem, Some(problem.g)) {
+        Ok(mut prepared) => prepared.fit(problem.g, None),
         Err(outcome) => without_value(outcome),
     }
 }
@@ -132,8 +132,8 @@ pub fn fit(problem: &KwwProblem<'_>) -> KwwFit {
 /// ```
 pub fn fit_from(problem: &KwwProblem<'_>, start: &KwwFit) -> KwwFit {
     let start = (start.outcome == FitOutcome::Converged).then_some(start);
-    match Prepared::new(problem) {
-        Ok(mut prepared) => prepared.fit(start),
+    match Prepared::new(problem, Some(problem.g)) {
+        Ok(mut prepared) => prepared.fit(problem.g, start),
         Err(outcome) => without_value(outcome),
     }
 }
@@ -219,8 +219,11 @@ impl KwwProblem<'_> {
 }
 
 /// A problem with its usable lags picked out.
-struct Prepared {
-    data: Data,
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    lags: Vec<usize>,
+    weights: Vec<f64>,
+    offset: Offset,
     kww: Kww,
     /// Times are in this unit, so that a stretched time axis gives the same arithmetic.
     unit_s: f64,
@@ -229,16 +232,17 @@ struct Prepared {
     ln_stretch_bounds: [f64; 2],
 }
 
-/// Local minima of a coarse scan.
-#[derive(Clone, Copy)]
-struct Start {
-    cost: f64,
-    ln_tau: f64,
-    ln_stretch: f64,
+/// A place of the coarse scan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) cost: f64,
+    pub(super) ln_tau: f64,
+    pub(super) ln_stretch: f64,
 }
 
 impl Prepared {
-    fn new(problem: &KwwProblem<'_>) -> Result<Self, FitOutcome> {
+    /// The lags that have a weight and, where a curve is given, a value of it.
+    pub(super) fn new(problem: &KwwProblem<'_>, g: Option<&[f64]>) -> Result<Self, FitOutcome> {
         let [tau_min_s, tau_max_s] = problem.tau_bounds_s;
         let ln_stretch_bounds = problem.ln_stretch_bounds();
         let usable_bounds = 0.0 < tau_min_s
@@ -253,13 +257,13 @@ impl Prepared {
         let n_lags = problem
             .lag_s
             .len()
-            .min(problem.g.len())
+            .min(g.map_or(usize::MAX, <[f64]>::len))
             .min(problem.weights.len());
         let usable = |lag: usize| {
             let weight = problem.weights[lag];
             weight > 0.0
                 && weight.is_finite()
-                && problem.g[lag].is_finite()
+                && g.is_none_or(|g| g[lag].is_finite())
                 && problem.in_record(lag).is_some()
         };
         let lags: Vec<usize> = (0..n_lags).filter(|&lag| usable(lag)).collect();
@@ -277,9 +281,10 @@ impl Prepared {
             .iter()
             .fold(0.0_f64, |longest, &lag| longest.max(problem.lag_s[lag]));
         let kww = problem.kww(&lags, unit_s);
-        let pick = |values: &[f64]| lags.iter().map(|&lag| values[lag]).collect();
         Ok(Self {
-            data: Data::new(pick(problem.g), pick(problem.weights), offset),
+            weights: lags.iter().map(|&lag| problem.weights[lag]).collect(),
+            lags,
+            offset,
             kww,
             unit_s,
             ln_tau_bounds: [tau_min_s, tau_max_s].map(|tau_s| libm::log(tau_s / unit_s)),
@@ -288,92 +293,107 @@ impl Prepared {
         })
     }
 
-    fn fit(&mut self, start: Option<&KwwFit>) -> KwwFit {
+    /// Whether a curve has a value at every lag.
+    pub(super) fn suits(&self, g: &[f64]) -> bool {
+        self.lags
+            .iter()
+            .all(|&lag| g.get(lag).is_some_and(|g| g.is_finite()))
+    }
+
+    /// The values of a curve at the lags.
+    pub(super) fn data(&self, g: &[f64]) -> Data {
+        let values = self.lags.iter().map(|&lag| g[lag]).collect();
+        Data::new(values, self.weights.clone(), self.offset)
+    }
+
+    fn fit(&mut self, g: &[f64], start: Option<&KwwFit>) -> KwwFit {
+        let data = self.data(g);
         let starts = match start {
-            Some(fit) => vec![Start {
-                cost: fit.cost,
-                ln_tau: libm::log(fit.tau_s / self.unit_s),
-                ln_stretch: libm::log(fit.stretch),
-            }],
-            None => self.starts(),
+            Some(fit) => vec![self.start(fit)],
+            None => {
+                let rows = self.rows().into_iter().map(|ln_stretch| {
+                    let mut row = Vec::new();
+                    self.scan_row(ln_stretch, |ln_tau, shape| {
+                        let cost = data.signed_cost(shape);
+                        row.push(Start {
+                            cost,
+                            ln_tau,
+                            ln_stretch,
+                        });
+                    });
+                    row
+                });
+                lowest_starts(&rows.collect::<Vec<_>>())
+            }
         };
+        self.follow(&data, &starts)
+    }
+
+    /// The place of a fit that was made before.
+    pub(super) fn start(&self, fit: &KwwFit) -> Start {
+        Start {
+            cost: fit.cost,
+            ln_tau: libm::log(fit.tau_s / self.unit_s),
+            ln_stretch: libm::log(fit.stretch),
+        }
+    }
+
+    /// Follows starts downhill to the lowest minimum.
+    pub(super) fn follow(&mut self, data: &Data, starts: &[Start]) -> KwwFit {
         match self.stretch {
             Stretch::Fixed(stretch) => {
                 let bounds = [self.ln_tau_bounds];
                 let mut model = FixedStretch::new(&mut self.kww, stretch);
                 let starts = starts.iter().map(|start| [start.ln_tau]);
-                match lowest(&self.data, &mut model, starts, &bounds) {
+                match lowest(data, &mut model, starts, &bounds) {
                     Some(minimum) => {
-                        let condition = self.data.condition(&mut model, &minimum);
+                        let condition = data.condition(&mut model, &minimum);
                         let full = minimum.parameters[0];
                         self.result(&minimum, [full, self.ln_stretch_bounds[0]], condition)
                     }
-                    None => self.no_contrast(),
+                    None => no_contrast(data),
                 }
             }
             Stretch::Free { .. } => {
                 let bounds = [self.ln_tau_bounds, self.ln_stretch_bounds];
                 let mut model = FreeStretch::new(&mut self.kww);
                 let starts = starts.iter().map(|start| [start.ln_tau, start.ln_stretch]);
-                match lowest(&self.data, &mut model, starts, &bounds) {
+                match lowest(data, &mut model, starts, &bounds) {
                     Some(minimum) => {
-                        let condition = self.data.condition(&mut model, &minimum);
+                        let condition = data.condition(&mut model, &minimum);
                         self.result(&minimum, minimum.parameters, condition)
                     }
-                    None => self.no_contrast(),
+                    None => no_contrast(data),
                 }
             }
         }
     }
 
-    /// Local minima of the scan over ln tau and ln stretch, the lowest first.
-    fn starts(&mut self) -> Vec<Start> {
+    /// Stretches, as logarithms, at which tau is scanned.
+    pub(super) fn rows(&self) -> Vec<f64> {
         let [low, high] = self.ln_stretch_bounds;
         let n_gaps = ((high - low) / LN_STRETCH_SPACING).ceil();
         let n_rows = n_gaps as usize + 1;
-        let rows: Vec<Vec<Start>> = (0..n_rows)
-            .map(|row| self.scan_row(low + (high - low) * row as f64 / n_gaps.max(1.0)))
-            .collect();
-        let mut starts = Vec::new();
-        for (index, row) in rows.iter().enumerate() {
-            let row_before = index.checked_sub(1).map(|before| &rows[before]);
-            for (place, start) in row.iter().enumerate() {
-                let before = place.checked_sub(1).map(|before| &row[before]);
-                let across_before = || row_before.and_then(|row| nearest(row, start.ln_tau));
-                let after = row.get(place + 1);
-                let across_after = || {
-                    rows.get(index + 1)
-                        .and_then(|row| nearest(row, start.ln_tau))
-                };
-                // Of equal neighbors only the first is a start.
-                if before.is_none_or(|other| start.cost < other.cost)
-                    && after.is_none_or(|other| start.cost <= other.cost)
-                    && across_before().is_none_or(|other| start.cost < other.cost)
-                    && across_after().is_none_or(|other| start.cost <= other.cost)
-                {
-                    starts.push(*start);
-                }
-            }
-        }
-        starts.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-        starts.truncate(MAX_STARTS);
-        starts
+        let row = |row: usize| low + (high - low) * row as f64 / n_gaps.max(1.0);
+        (0..n_rows).map(row).collect()
     }
 
-    fn scan_row(&mut self, ln_stretch: f64) -> Vec<Start> {
-        let stretch = libm::exp(ln_stretch);
-        let mut row = Vec::new();
-        let mut shape = vec![0.0; self.data.len()];
-        let data = &self.data;
+    /// Calls `visit(ln_tau, shape)` for every tau of a row.
+    pub(super) fn scan_row(&mut self, ln_stretch: f64, visit: impl FnMut(f64, &mut [f64])) {
+        let mut shape = vec![0.0; self.weights.len()];
+        let bounds = self.ln_tau_bounds;
         self.kww
-            .scan(stretch, self.ln_tau_bounds, &mut shape, |ln_tau, shape| {
-                row.push(Start {
-                    cost: data.signed_cost(shape),
-                    ln_tau,
-                    ln_stretch,
-                });
-            });
-        row
+            .scan(libm::exp(ln_stretch), bounds, &mut shape, visit);
+    }
+
+    /// Places in such a row.
+    pub(super) fn n_places(&self, ln_stretch: f64) -> usize {
+        2 * (Kww::n_octaves(libm::exp(ln_stretch), self.ln_tau_bounds) + 1)
+    }
+
+    /// Weights and offset of the data.
+    pub(super) fn weighting(&self) -> (&[f64], Offset) {
+        (&self.weights, self.offset)
     }
 
     fn result<const N: usize>(
@@ -411,15 +431,43 @@ impl Prepared {
             iterations: minimum.iterations,
         }
     }
+}
 
-    fn no_contrast(&self) -> KwwFit {
-        KwwFit {
-            contrast: 0.0,
-            baseline: self.data.level(),
-            cost: self.data.cost_without_shape(),
-            ..without_value(FitOutcome::NoContrast)
+fn no_contrast(data: &Data) -> KwwFit {
+    KwwFit {
+        contrast: 0.0,
+        baseline: data.level(),
+        cost: data.cost_without_shape(),
+        ..without_value(FitOutcome::NoContrast)
+    }
+}
+
+/// Local minima of the scan over ln tau and ln stretch, the lowest first.
+pub(super) fn lowest_starts(rows: &[Vec<Start>]) -> Vec<Start> {
+    let mut starts = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let row_before = index.checked_sub(1).map(|before| &rows[before]);
+        for (place, start) in row.iter().enumerate() {
+            let before = place.checked_sub(1).map(|before| &row[before]);
+            let across_before = || row_before.and_then(|row| nearest(row, start.ln_tau));
+            let after = row.get(place + 1);
+            let across_after = || {
+                rows.get(index + 1)
+                    .and_then(|row| nearest(row, start.ln_tau))
+            };
+            // Of equal neighbors only the first is a start.
+            if before.is_none_or(|other| start.cost < other.cost)
+                && after.is_none_or(|other| start.cost <= other.cost)
+                && across_before().is_none_or(|other| start.cost < other.cost)
+                && across_after().is_none_or(|other| start.cost <= other.cost)
+            {
+                starts.push(*start);
+            }
         }
     }
+    starts.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+    starts.truncate(MAX_STARTS);
+    starts
 }
 
 /// The place of a row nearest to a tau; rows run from the highest tau to the lowest.
@@ -440,12 +488,17 @@ fn lowest<const N: usize>(
     starts: impl Iterator<Item = [f64; N]>,
     bounds: &[[f64; 2]; N],
 ) -> Option<Minimum<N>> {
-    let ends = starts.map(|start| data.minimize(model, start, bounds));
-    ends.filter(|end| end.amplitude > 0.0)
+    let mut ends: Vec<Minimum<N>> = Vec::with_capacity(MAX_STARTS);
+    for start in starts {
+        let end = data.minimize(model, start, bounds, &ends);
+        ends.push(end);
+    }
+    ends.into_iter()
+        .filter(|end| end.amplitude > 0.0)
         .min_by(|a, b| a.cost.total_cmp(&b.cost))
 }
 
-fn without_value(outcome: FitOutcome) -> KwwFit {
+pub(super) fn without_value(outcome: FitOutcome) -> KwwFit {
     KwwFit {
         tau_s: f64::NAN,
         contrast: f64::NAN,

@@ -1,6 +1,8 @@
 //! The KWW function and its derivatives, at the lags or as a finite record shows it.
 
+use crate::exponential::exp;
 use crate::least_squares::Shape;
+use crate::simd::{Isa, dispatch};
 
 /// Where the function is needed, in units of a reference time so that tau scales exactly with the time axis.
 #[derive(Debug, Clone)]
@@ -76,6 +78,11 @@ impl Kww {
         self.time.len()
     }
 
+    /// Steps of the grid of [`Self::scan`].
+    pub(super) fn n_octaves(stretch: f64, [lower, upper]: [f64; 2]) -> usize {
+        ((upper - lower) * stretch / std::f64::consts::LN_2).ceil() as usize
+    }
+
     /// Calls `visit(ln_tau, shape)` on a grid of ln tau from `upper` down to below `lower`.
     ///
     /// A tau that is smaller by 2^(1/stretch) has the square of the shape, so that the whole grid costs two
@@ -88,14 +95,13 @@ impl Kww {
         mut visit: impl FnMut(f64, &mut [f64]),
     ) {
         let octave = std::f64::consts::LN_2 / stretch;
+        let isa = Isa::best();
         let mut chains = [upper, upper - 0.5 * octave].map(|start| {
-            let values = self
-                .ln_time
-                .iter()
-                .map(|ln_time| libm::exp(-self.factor * libm::exp(stretch * (ln_time - start))));
-            values.collect::<Vec<_>>()
+            let mut values = vec![0.0; self.n_computed()];
+            decay(isa, &self.ln_time, self.factor, start, stretch, &mut values);
+            values
         });
-        let n_steps = ((upper - lower) / octave).ceil() as usize;
+        let n_steps = Self::n_octaves(stretch, [lower, upper]);
         for step in 0..=n_steps {
             for (half, chain) in chains.iter_mut().enumerate() {
                 self.sample(1.0, chain, shape);
@@ -172,13 +178,99 @@ impl Shape<1> for FixedStretch<'_> {
         derivatives: &mut [Vec<f64>; 1],
     ) {
         let rate = libm::exp(-self.stretch * parameters[0]);
-        for ((power, value), slope) in self.power.iter().zip(&mut self.shape).zip(&mut self.slope) {
-            let exponent = power * rate;
-            *value = libm::exp(-exponent);
-            *slope = *value * exponent * self.stretch;
+        let isa = Isa::best();
+        if let Sampling::Lags = self.kww.sampling {
+            fixed_stretch(
+                isa,
+                &self.power,
+                rate,
+                self.stretch,
+                shape,
+                &mut derivatives[0],
+            );
+            return;
         }
+        let (value, slope) = (&mut self.shape, &mut self.slope);
+        fixed_stretch(isa, &self.power, rate, self.stretch, value, slope);
         self.kww.sample(1.0, &self.shape, shape);
         self.kww.sample(0.0, &self.slope, &mut derivatives[0]);
+    }
+}
+
+dispatch! {
+    /// `exp[−factor · exp(stretch · (ln_time − ln_tau))]` for each time.
+    fn decay(ln_time: &[f64], factor: f64, ln_tau: f64, stretch: f64, shape: &mut [f64]) {
+        plain_decay(ln_time, factor, ln_tau, stretch, shape)
+    }
+}
+
+dispatch! {
+    /// The function and its derivative to ln tau for `power = factor · time^stretch` and `rate = tau^−stretch`.
+    fn fixed_stretch(power: &[f64], rate: f64, stretch: f64, shape: &mut [f64], slope: &mut [f64]) {
+        plain_fixed_stretch(power, rate, stretch, shape, slope)
+    }
+}
+
+dispatch! {
+    /// The function and its derivatives to ln tau and ln stretch.
+    fn free_stretch(
+        ln_time: &[f64],
+        factor: f64,
+        ln_tau: f64,
+        stretch: f64,
+        shape: &mut [f64],
+        slopes: &mut [Vec<f64>; 2],
+    ) {
+        plain_free_stretch(ln_time, factor, ln_tau, stretch, shape, slopes)
+    }
+}
+
+#[inline(always)]
+fn plain_decay(ln_time: &[f64], factor: f64, ln_tau: f64, stretch: f64, shape: &mut [f64]) {
+    for (value, ln_time) in shape.iter_mut().zip(ln_time) {
+        *value = exp(-factor * exp(stretch * (ln_time - ln_tau)));
+    }
+}
+
+#[inline(always)]
+fn plain_fixed_stretch(
+    power: &[f64],
+    rate: f64,
+    stretch: f64,
+    shape: &mut [f64],
+    slope: &mut [f64],
+) {
+    for ((power, value), slope) in power.iter().zip(shape).zip(slope) {
+        let exponent = power * rate;
+        *value = exp(-exponent);
+        // Where the shape is zero so are its derivatives; the exponent may be infinite there.
+        *slope = if *value > 0.0 {
+            *value * exponent * stretch
+        } else {
+            0.0
+        };
+    }
+}
+
+#[inline(always)]
+fn plain_free_stretch(
+    ln_time: &[f64],
+    factor: f64,
+    ln_tau: f64,
+    stretch: f64,
+    shape: &mut [f64],
+    slopes: &mut [Vec<f64>; 2],
+) {
+    let [tau_slope, stretch_slope] = slopes;
+    let slopes = tau_slope.iter_mut().zip(stretch_slope);
+    for ((ln_time, value), (tau_slope, stretch_slope)) in ln_time.iter().zip(shape).zip(slopes) {
+        let ln_ratio = stretch * (ln_time - ln_tau);
+        let exponent = factor * exp(ln_ratio);
+        *value = exp(-exponent);
+        // Where the shape is zero so are its derivatives; the exponent may be infinite there.
+        let slope = if *value > 0.0 { *value * exponent } else { 0.0 };
+        *tau_slope = slope * stretch;
+        *stretch_slope = -slope * ln_ratio;
     }
 }
 
@@ -209,17 +301,14 @@ impl Shape<2> for FreeStretch<'_> {
     ) {
         let [ln_tau, ln_stretch] = *parameters;
         let stretch = libm::exp(ln_stretch);
-        let [tau_slope, stretch_slope] = &mut self.slopes;
-        for (index, ln_time) in self.kww.ln_time.iter().enumerate() {
-            let ln_ratio = stretch * (ln_time - ln_tau);
-            let exponent = self.kww.factor * libm::exp(ln_ratio);
-            let value = libm::exp(-exponent);
-            self.shape[index] = value;
-            // Where the shape is zero to the last bit, so are its derivatives; the exponent may be infinite there.
-            let slope = if value > 0.0 { value * exponent } else { 0.0 };
-            tau_slope[index] = slope * stretch;
-            stretch_slope[index] = -slope * ln_ratio;
+        let isa = Isa::best();
+        let (ln_time, factor) = (&self.kww.ln_time, self.kww.factor);
+        if let Sampling::Lags = self.kww.sampling {
+            free_stretch(isa, ln_time, factor, ln_tau, stretch, shape, derivatives);
+            return;
         }
+        let (values, slopes) = (&mut self.shape, &mut self.slopes);
+        free_stretch(isa, ln_time, factor, ln_tau, stretch, values, slopes);
         self.kww.sample(1.0, &self.shape, shape);
         for (slope, derivative) in self.slopes.iter().zip(derivatives) {
             self.kww.sample(0.0, slope, derivative);
@@ -252,6 +341,39 @@ mod tests {
                 let expected = correlation(lag) - sum / ((n_times - lag) as f64).powi(2);
                 assert!((values[lag - 1] - expected).abs() < 1e-13);
             }
+        }
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_bits() {
+        let ln_time: Vec<f64> = (1..106).map(|lag| (f64::from(lag) / 105.0).ln()).collect();
+        let of = |isa| {
+            let mut buffers = vec![vec![0.0; 105]; 6];
+            let [decayed, power, fixed, slope, free, tau_slope] = &mut buffers[..] else {
+                panic!("six buffers were made");
+            };
+            decay(isa, &ln_time, 2.0, -1.3, 0.7, decayed);
+            power.copy_from_slice(&ln_time);
+            power
+                .iter_mut()
+                .for_each(|power| *power = 2.0 * libm::exp(0.7 * *power));
+            fixed_stretch(isa, power, libm::exp(0.7 * 1.3), 0.7, fixed, slope);
+            let mut slopes = [vec![0.0; 105], vec![0.0; 105]];
+            free_stretch(isa, &ln_time, 2.0, -1.3, 0.7, free, &mut slopes);
+            tau_slope.copy_from_slice(&slopes[0]);
+            buffers.push(slopes[1].clone());
+            buffers
+        };
+        let plain = of(Isa::all()[0]);
+        for isa in Isa::all() {
+            assert_eq!(of(isa), plain, "{isa:?}");
+        }
+        for lag in 0..105 {
+            let expected = libm::exp(-2.0 * libm::exp(0.7 * (ln_time[lag] + 1.3)));
+            for values in [&plain[0], &plain[2], &plain[4]] {
+                assert!((values[lag] - expected).abs() < 1e-15);
+            }
+            assert!((plain[3][lag] - plain[5][lag]).abs() < 1e-15);
         }
     }
 

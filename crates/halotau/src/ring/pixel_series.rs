@@ -1,0 +1,270 @@
+//! The counts of one position in the order in which they are computed with: pixel after pixel, each with all its times.
+//!
+//! They are stored the other way, scan after scan. Turning them is part of picking the pixels out, so that it costs
+//! nothing of its own.
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, ShapeBuilder};
+
+use crate::ring::RingSeries;
+use crate::with_counts;
+
+/// Times of a pixel are padded with zeros to a multiple of this: one vector of `f32` on the widest processor.
+pub(crate) const TIME_PAD: usize = 16;
+
+/// Pixels whose products are summed in one go before they are added up in `f64`.
+const BLOCK_PIXELS: usize = 256;
+
+/// With fewer pixels a block adding up costs more than the faster products gain.
+const MIN_EXACT_PIXELS: f64 = 16.0;
+
+/// Integers up to this are exact in `f32`.
+const EXACT_F32: f64 = 16_777_216.0;
+
+/// Counts of one position on some pixels over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PixelSeries {
+    n_times: usize,
+    n_pixels: usize,
+    padded: usize,
+    pub(crate) values: Values,
+}
+
+/// `[pixel, padded time]`, and zeros behind the last pixel, so that what follows a time is always there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Values {
+    /// Integers so small that the products of a block of pixels are exact.
+    F32 { values: Vec<f32>, block: usize },
+    /// Anything else; NaN marks a missing sample where there is one.
+    F64 { values: Vec<f64>, has_nan: bool },
+}
+
+impl PixelSeries {
+    /// The counts of a position of a block on some annulus pixels, in that order; each pixel is multiplied by its factor where there
+    /// are factors.
+    pub fn gather(
+        rings: &RingSeries,
+        (row, col): (usize, usize),
+        pixels: &[usize],
+        factors: Option<&[f64]>,
+    ) -> Self {
+        let (_, _, n_times, n_annulus) = rings.dim();
+        let series = Self {
+            n_times,
+            n_pixels: pixels.len(),
+            padded: n_times.next_multiple_of(TIME_PAD),
+            values: Values::F64 {
+                values: Vec::new(),
+                has_nan: false,
+            },
+        };
+        let len = n_times * n_annulus;
+        let start = (row * rings.dim().1 + col) * len;
+        with_counts!(&rings.counts, counts => {
+            let counts = counts.as_slice().expect("counts are stored in the standard layout");
+            series.filled(&counts[start..start + len], n_annulus, pixels, factors, rings.is_integer())
+        })
+    }
+
+    fn filled<C: Copy + AsReal>(
+        mut self,
+        counts: &[C],
+        n_annulus: usize,
+        pixels: &[usize],
+        factors: Option<&[f64]>,
+        is_integer: bool,
+    ) -> Self {
+        if is_integer && factors.is_none() {
+            let mut values = vec![0.0_f32; self.len()];
+            turn(
+                counts,
+                n_annulus,
+                pixels,
+                self.padded,
+                &mut values,
+                |_, count| count.f32(),
+            );
+            let largest = values
+                .iter()
+                .fold(0.0_f32, |largest, &value| largest.max(value));
+            if let Some(block) = exact_block(f64::from(largest)) {
+                self.values = Values::F32 { values, block };
+                return self;
+            }
+        }
+        let mut values = vec![0.0; self.len()];
+        match factors {
+            None => turn(
+                counts,
+                n_annulus,
+                pixels,
+                self.padded,
+                &mut values,
+                |_, count| count.f64(),
+            ),
+            Some(factors) => {
+                let value = |pixel: usize, count: C| count.f64() * factors[pixel];
+                turn(counts, n_annulus, pixels, self.padded, &mut values, value);
+            }
+        }
+        let has_nan = !is_integer && values.iter().any(|value| value.is_nan());
+        self.values = Values::F64 { values, has_nan };
+        self
+    }
+
+    /// Counts that are `[time, pixel]`; NaN marks a missing sample.
+    pub fn of(ring: ArrayView2<'_, f64>) -> Self {
+        let (n_times, n_pixels) = ring.dim();
+        let padded = n_times.next_multiple_of(TIME_PAD);
+        let mut values = vec![0.0; padded * n_pixels + TIME_PAD];
+        for (pixel, counts) in values.chunks_mut(padded.max(1)).zip(ring.columns()) {
+            pixel
+                .iter_mut()
+                .zip(counts)
+                .for_each(|(value, &count)| *value = count);
+        }
+        let has_nan = ring.iter().any(|count| count.is_nan());
+        Self {
+            n_times,
+            n_pixels,
+            padded,
+            values: Values::F64 { values, has_nan },
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.padded * self.n_pixels + TIME_PAD
+    }
+
+    /// Number of scans.
+    pub fn n_times(&self) -> usize {
+        self.n_times
+    }
+
+    /// Number of pixels.
+    pub fn n_pixels(&self) -> usize {
+        self.n_pixels
+    }
+
+    pub(crate) fn padded(&self) -> usize {
+        self.padded
+    }
+
+    /// Counts of some pixels, `[time, pixel]`.
+    pub(crate) fn array(&self, pixels: Range<usize>) -> Array2<f64> {
+        let shape = (self.padded, pixels.len()).f();
+        let values = match &self.values {
+            Values::F32 { values, .. } => {
+                let part = &values[pixels.start * self.padded..pixels.end * self.padded];
+                part.iter().map(|&value| f64::from(value)).collect()
+            }
+            Values::F64 { values, .. } => {
+                values[pixels.start * self.padded..pixels.end * self.padded].to_vec()
+            }
+        };
+        let all = Array2::from_shape_vec(shape, values).expect("whole pixels were taken");
+        all.slice_move(ndarray::s![..self.n_times, ..])
+    }
+}
+
+/// The largest number of pixels whose products are exact in `f32`; `None` where that is too few.
+fn exact_block(largest: f64) -> Option<usize> {
+    let pixels = EXACT_F32 / (largest * largest).max(1.0);
+    (pixels >= MIN_EXACT_PIXELS).then(|| (pixels as usize).min(BLOCK_PIXELS))
+}
+
+/// A count as a real number.
+trait AsReal {
+    fn f32(self) -> f32;
+    fn f64(self) -> f64;
+}
+
+macro_rules! impl_as_real {
+    ($($t:ty),*) => {$(
+        impl AsReal for $t {
+            #[inline(always)]
+            fn f32(self) -> f32 {
+                self as f32
+            }
+
+            #[inline(always)]
+            fn f64(self) -> f64 {
+                f64::from(self)
+            }
+        }
+    )*};
+}
+impl_as_real!(u8, u16, u32, f32);
+
+/// Picks pixels out of scans, `[time, annulus pixel]`, and writes them pixel by pixel, `[pixel, padded time]`.
+///
+/// A vector of times of one pixel after another: what is written lies together, and what is read are a few pixels of sixteen scans.
+#[inline(always)]
+fn turn<C: Copy, T>(
+    counts: &[C],
+    n_annulus: usize,
+    pixels: &[usize],
+    padded: usize,
+    values: &mut [T],
+    value: impl Fn(usize, C) -> T,
+) {
+    for (block, scans) in counts.chunks(TIME_PAD * n_annulus.max(1)).enumerate() {
+        let series = values.chunks_mut(padded.max(1));
+        for (number, (&pixel, series)) in pixels.iter().zip(series).enumerate() {
+            let times = &mut series[block * TIME_PAD..];
+            for (time, scan) in times.iter_mut().zip(scans.chunks_exact(n_annulus.max(1))) {
+                *time = value(number, scan[pixel]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::RingCounts;
+    use ndarray::{Array3, Array4, array};
+
+    fn rings(counts: Array4<u16>) -> RingSeries {
+        let (n_rows, n_cols, n_times, _) = counts.dim();
+        RingSeries {
+            first_row: 0,
+            first_col: 0,
+            counts: RingCounts::U16(counts),
+            frame_valid: Array3::from_elem((n_rows, n_cols, n_times), true),
+            pixel_valid: None,
+        }
+    }
+
+    #[test]
+    fn pixels_are_picked_and_turned() {
+        let count = |(row, col, time, pixel): (usize, usize, usize, usize)| {
+            (1000 * row + 500 * col + 10 * time + pixel) as u16
+        };
+        let rings = rings(Array4::from_shape_fn((2, 2, 19, 5), count));
+        for factors in [None, Some([0.5, 2.0, 1.0].as_slice())] {
+            let series = PixelSeries::gather(&rings, (1, 0), &[4, 0, 3], factors);
+            let array = series.array(1..3);
+            assert_eq!(array.dim(), (19, 2));
+            for time in 0..19 {
+                let factor = factors.map_or(1.0, |factors| factors[1]);
+                assert_eq!(array[[time, 0]], factor * f64::from(count((1, 0, time, 0))));
+            }
+        }
+    }
+
+    #[test]
+    fn large_counts_are_not_rounded() {
+        assert_eq!(exact_block(255.0), Some(BLOCK_PIXELS));
+        assert_eq!(exact_block(1024.0), Some(16));
+        assert_eq!(exact_block(1025.0), None);
+        let rings = rings(Array4::from_elem((1, 1, 3, 4), 60_001));
+        let series = PixelSeries::gather(&rings, (0, 0), &[0, 1], None);
+        assert!(matches!(series.values, Values::F64 { .. }));
+        assert_eq!(
+            series.array(0..1),
+            array![[60_001.0], [60_001.0], [60_001.0]]
+        );
+    }
+}
