@@ -6,13 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use halotau::Error as CoreError;
+use halotau::calibrate::common_mode::CommonMode;
 use halotau::calibrate::measure::{Measured, Request, WithError, independent_areas, measure};
 use halotau::calibrate::scale::{self, Known, ScaleOrigin};
+use halotau::calibrate::spikes::SpikeLimits;
 use halotau::calibrate::{Calibration, CenterOrigin, CenterPath};
 use halotau::ndarray::Array2;
 use halotau::recipe::{CalibrationSettings, DataBlock, Find, Recipe, Region};
 use halotau::series::Warning;
-use halotau::survey::{SurveyPlan, survey};
+use halotau::survey::{Survey, SurveyPlan, survey};
 use halotau_figure::Figure;
 use halotau_figure::figures::{self, CalibrationView};
 
@@ -47,8 +49,19 @@ pub struct Calibrated {
     pub warnings: Vec<Warning>,
     /// What every frame shows, in lines for people; empty where only a sample was looked at.
     pub conditions_text: String,
+    /// What samples of single frames may be, where some are more.
+    pub spikes: Option<SpikeLimits>,
+    /// The offset of row segments, where the recipe asks for it.
+    pub common_mode: Option<CommonMode>,
     mean: Array2<f64>,
     scan: (usize, usize),
+}
+
+impl Calibrated {
+    /// Whether frames are changed one by one before the pass.
+    pub(crate) fn cleans(&self) -> bool {
+        self.spikes.is_some() || self.common_mode.is_some()
+    }
 }
 
 /// What was left by [`calibrate`].
@@ -165,7 +178,7 @@ pub(crate) fn measured(
     let survey = survey(
         opened.source.as_ref(),
         &plan,
-        opened.dark.as_ref(),
+        opened.dark.as_ref().map(|dark| &dark.mean),
         opened.gain.as_ref(),
         &|bytes| {
             context.advance(bytes);
@@ -247,6 +260,7 @@ pub(crate) fn measured(
         },
         &|range| calibration.usable_share(range),
     ));
+    let (spikes, common_mode) = cleaning(opened, recipe, settings, &survey, &measured);
     let record = record::of(
         opened,
         recipe,
@@ -264,9 +278,39 @@ pub(crate) fn measured(
         record,
         warnings,
         conditions_text: String::new(),
+        spikes,
+        common_mode,
         mean: survey.mean,
         scan: (header.shape.n_rows, header.shape.n_cols),
     })
+}
+
+/// What is done to single frames: spikes where there are any, and the common mode where it is asked for.
+fn cleaning(
+    opened: &Opened,
+    recipe: &Recipe,
+    settings: &CalibrationSettings,
+    survey: &Survey,
+    measured: &Measured,
+) -> (Option<SpikeLimits>, Option<CommonMode>) {
+    // The survey is after dark and gain, frames are before.
+    let one = Array2::from_elem(survey.mean.dim(), 1.0);
+    let gain = opened.gain.as_ref().unwrap_or(&one);
+    let mean = &survey.mean * gain;
+    let variance = &survey.variance * gain * gain;
+    let dark = opened.dark.as_ref().map(|dark| &dark.mean);
+    let spikes = (settings.bad_pixels == Find::Auto && measured.n_spikes > 0)
+        .then(|| SpikeLimits::new(&mean, &variance, dark));
+    let asked = recipe.pattern.common_mode_cols.zip(measured.shared_offset);
+    let common_mode = asked.map(|(cols, shared)| {
+        let stored = match dark {
+            Some(dark) => &mean + dark,
+            None => mean,
+        };
+        let (usable, frames) = (&opened.usable, &survey.frames);
+        CommonMode::new(cols, stored, &variance, usable, shared.sd.value, frames)
+    });
+    (spikes, common_mode)
 }
 
 /// Independent areas of the region, where step and probe are known.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use halotau::Error as CoreError;
 use halotau::axes::TimeAxis;
 use halotau::calibrate::center::{self, Center};
+use halotau::calibrate::dark::Dark;
 use halotau::calibrate::scale::{self, ScaleOrigin};
 use halotau::calibrate::{Calibration, CenterOrigin, CenterPath, Descan, Ellipse, mask};
 use halotau::ndarray::Array2;
@@ -15,6 +16,7 @@ use halotau::recipe::{DataBlock, Find, Recipe, Region};
 use halotau::reduce::{ReducePlan, ReduceSettings};
 use halotau::ring::Annulus;
 use halotau::series::{FrameBlock, FrameRun, Sample, SeriesHeader, Stated, Warning};
+use halotau::source::{CleanedFrames, FrameSource};
 use halotau::with_samples;
 use halotau_io::{BoxedSource, OpenRequest};
 
@@ -60,7 +62,8 @@ pub(crate) struct Opened {
     pub(crate) region: Region,
     /// Pixels that the user leaves.
     pub(crate) usable: Array2<bool>,
-    pub(crate) dark: Option<Array2<f64>>,
+    /// Of single values or of dark frames.
+    pub(crate) dark: Option<Dark>,
     pub(crate) gain: Option<Array2<f64>>,
     pub(crate) known: StatedPattern,
     pub(crate) warnings: Vec<Warning>,
@@ -77,6 +80,8 @@ pub(crate) struct StatedPattern {
     pub(crate) q_step_per_nm: Option<f64>,
     /// Whether the mask of a calibration file is part of the usable pixels.
     pub(crate) mask: bool,
+    /// Whether a calibration file tells of spikes of single frames.
+    pub(crate) spikes: bool,
 }
 
 impl Opened {
@@ -147,6 +152,20 @@ pub(crate) fn open(loaded: &Loaded, block: &DataBlock) -> Result<Opened> {
             usable.zip_mut_with(&both, |usable, valid| *usable &= valid);
             known.mask = true;
         }
+        known.spikes = stored.spikes.is_some();
+    }
+    let dark = match &pattern.dark_file {
+        Some(file) => {
+            let frames = halotau_io::read_patterns(&loaded.folder.join(file))?;
+            Some(Dark::of_frames(frames.view())?)
+        }
+        None => None,
+    };
+    for at in dark.iter().flat_map(Dark::noisy) {
+        // A dark of another shape is refused with its own words where it is used.
+        if let Some(usable) = usable.get_mut(at) {
+            *usable = false;
+        }
     }
     Ok(Opened {
         time,
@@ -155,7 +174,7 @@ pub(crate) fn open(loaded: &Loaded, block: &DataBlock) -> Result<Opened> {
             cols: [0, shape.n_cols],
         }),
         usable,
-        dark: read(&pattern.dark_file)?,
+        dark,
         gain: read(&pattern.gain_file)?,
         known,
         warnings,
@@ -212,12 +231,25 @@ fn plan_pass(
         ..
     } = opened;
     warnings.extend(of_time);
+    let (source, header) = match &calibrated {
+        Some(found) if found.cleans() => {
+            let cleaned =
+                CleanedFrames::new(source, found.spikes.clone(), found.common_mode.clone());
+            let sample_type = cleaned.header().sample_type;
+            let header = SeriesHeader {
+                sample_type,
+                ..header
+            };
+            (Box::new(cleaned) as BoxedSource, header)
+        }
+        _ => (source, header),
+    };
     let settings = ReduceSettings {
         region,
         bin: recipe.pattern.bin,
         q_range: recipe.annulus_range(),
         calibration,
-        dark,
+        dark: dark.map(|dark| dark.mean),
         gain,
         time,
         temperature_k: header
@@ -282,7 +314,7 @@ fn calibration(
     calibration.center_path = path.clone();
     let mut mean = context.install(|| sample_mean(&opened.source, &calibration, opened.region))?;
     if let Some(dark) = &opened.dark {
-        mean -= dark;
+        mean -= &dark.mean;
     }
     if let Some(gain) = &opened.gain {
         mean /= gain;
@@ -316,7 +348,8 @@ fn asks(recipe: &Recipe, known: &StatedPattern) -> bool {
         || asked(settings.center_path, known.center_path.is_some())
         || asked(settings.ellipse, known.ellipse.is_some())
         || asked(settings.beam_stop, known.mask)
-        || asked(settings.bad_pixels, known.mask)
+        || asked(settings.bad_pixels, known.mask && !known.spikes)
+        || recipe.pattern.common_mode_cols.is_some()
         || (settings.ring_per_nm.is_some()
             && recipe
                 .pattern

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use halotau::map::LoadShard;
+use halotau::rank::median;
 use halotau::recipe::{DataBlock, Recipe};
 use halotau::reduce::{CountType, ReducePlan, Reduction, Shard, ShardSums};
 use halotau::ring::RingSeries;
@@ -72,10 +73,13 @@ impl Reduced {
         let header: Option<SeriesHeader> = parameters
             .get("header")
             .and_then(|header| serde_json::from_value(header.clone()).ok());
-        let recipe = header.map_or_else(
+        let mut recipe = header.map_or_else(
             || recipe.clone(),
             |header| completed_recipe(recipe, &header),
         );
+        if let Some(gain) = parameters.get("gain").and_then(Value::as_f64) {
+            take_gain(&mut recipe, gain);
+        }
         let record = results::read_record(folder);
         Ok(Self {
             reduction,
@@ -207,6 +211,27 @@ pub(crate) struct Pass {
     fingerprint: String,
 }
 
+/// Units of a corrected sample an electron, where the peaks of single electrons tell.
+fn gain_of_electrons(prepared: &Prepared) -> Option<f64> {
+    let units = prepared.calibrated.as_ref()?.measured.units_per_electron?;
+    let of_map = prepared.plan.gain_pattern().map_or(1.0, |gain| {
+        let values: Vec<f64> = gain
+            .iter()
+            .copied()
+            .filter(|gain| gain.is_finite())
+            .collect();
+        median(&values)
+    });
+    Some(units.value / of_map)
+}
+
+/// The gain that the shot noise of V needs, where the recipe leaves it at 1.
+fn take_gain(recipe: &mut Recipe, gain: f64) {
+    if recipe.structure.gain == 1.0 && gain.is_finite() && gain > 0.0 {
+        recipe.structure.gain = gain;
+    }
+}
+
 /// The files of a data block.
 pub fn input_paths(loaded: &Loaded, block: &DataBlock) -> Vec<std::path::PathBuf> {
     if block.files.is_empty() {
@@ -236,6 +261,9 @@ impl Pass {
         let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
         let mut recipe = completed_recipe(&loaded.recipe, &prepared.header);
         recipe.data = vec![block.clone()];
+        if let Some(gain) = gain_of_electrons(&prepared) {
+            take_gain(&mut recipe, gain);
+        }
         let stated = prepared.header.dwell_ms.as_ref();
         recipe.data[0].dwell_ms = block.dwell_ms.or(stated.map(|stated| stated.value));
         Ok(Self {
@@ -464,6 +492,8 @@ impl Pass {
             "region": plan.region(),
             "pattern": { "bin": recipe.pattern.bin, "mask": blake3::hash(&bytes).to_hex().to_string(),
                          "dark": of_pattern(plan.dark_pattern()), "gain": of_pattern(plan.gain_pattern()) },
+            "gain": gain_of_electrons(prepared),
+            "common_mode_cols": recipe.pattern.common_mode_cols,
             "annulus_q_range_per_nm": plan.annulus().range,
             "calibration": calibration,
             "time_basis": recipe.time.basis,

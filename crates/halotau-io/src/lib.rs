@@ -40,6 +40,6 @@ pub use arrangement::nearest_shapes;
 pub use error::{Error, Result};
 pub use export::write_pattern;
 pub use formats::names as format_names;
-pub use npy::read_pattern;
+pub use npy::{read_pattern, read_patterns};
 pub use open::{BoxedSource, OpenRequest, open};
 pub use series_writer::{SeriesBlock, SeriesFormat, SeriesWriter};

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use halotau::ndarray::Array2;
+use halotau::ndarray::{Array2, Array3, Axis};
 use halotau::recipe::RawLayout;
 use halotau::series::{Sample, SampleType};
 use halotau::with_samples;
@@ -80,9 +80,29 @@ pub(crate) fn open_array(file: PositionedFile, wanted: Option<[usize; 5]>) -> Re
 ///
 /// # Errors
 ///
+/// As [`read_patterns`], and [`Error::BadContainer`] where there are several.
+pub fn read_pattern(path: &Path) -> Result<Array2<f64>> {
+    let patterns = read_patterns(path)?;
+    let (n, rows, cols) = patterns.dim();
+    if n != 1 {
+        return Err(Error::BadContainer {
+            path: path.to_owned(),
+            format: "NumPy file",
+            problem: format!("one pattern is needed, these are {n} of {rows} x {cols} pixels"),
+        });
+    }
+    Ok(patterns.index_axis_move(Axis(0), 0))
+}
+
+/// Reads detector-sized patterns from a NumPy file, as numbers: dark frames.
+///
+/// `[pattern, pattern row, pattern col]`; all axes before the last two count patterns.
+///
+/// # Errors
+///
 /// [`Error::BadContainer`] for another number of axes or a file of another length than its header says, and as
 /// [`open`](crate::open()).
-pub fn read_pattern(path: &Path) -> Result<Array2<f64>> {
+pub fn read_patterns(path: &Path) -> Result<Array3<f64>> {
     let file = PositionedFile::open(path)?;
     let npy = read_header(&file)?;
     let bad = |problem: String| Error::BadContainer {
@@ -90,20 +110,16 @@ pub fn read_pattern(path: &Path) -> Result<Array2<f64>> {
         format: "NumPy file",
         problem,
     };
-    let [ones @ .., rows, cols] = npy.dims.as_slice() else {
+    let [before @ .., rows, cols] = npy.dims.as_slice() else {
         return Err(bad(format!(
             "a pattern has rows and columns, this has {} axes",
             npy.dims.len()
         )));
     };
-    if ones.iter().any(|&len| len != 1) {
-        return Err(bad(format!(
-            "one pattern is needed, this is {:?}",
-            npy.dims
-        )));
-    }
+    let n_patterns = before.iter().try_fold(1_u64, |n, &len| n.checked_mul(len));
     let n_bytes = rows
         .checked_mul(*cols)
+        .and_then(|n| n.checked_mul(n_patterns?))
         .and_then(|n| n.checked_mul(npy.sample_type.n_bytes() as u64));
     let end = n_bytes.and_then(|n| n.checked_add(npy.data_start));
     if end != Some(file.len()) {
@@ -112,11 +128,14 @@ pub fn read_pattern(path: &Path) -> Result<Array2<f64>> {
     let mut bytes = vec![0; (file.len() - npy.data_start) as usize];
     file.read_exact_at(&mut bytes, npy.data_start)?;
     let (rows, cols) = (*rows as usize, *cols as usize);
-    let mut samples = zeroed(npy.sample_type, rows * cols);
+    let n_samples = bytes.len() / npy.sample_type.n_bytes();
+    let n_patterns = n_patterns.unwrap_or(0) as usize;
+    let mut samples = zeroed(npy.sample_type, n_samples);
     copy_at(&mut samples, 0, &bytes, npy.big_endian);
     let values =
         with_samples!(&samples, samples => samples.iter().map(|sample| sample.to_f64()).collect());
-    Ok(Array2::from_shape_vec((rows, cols), values).expect("one value a pixel"))
+    let dim = (n_patterns, rows, cols);
+    Ok(Array3::from_shape_vec(dim, values).expect("the length was checked"))
 }
 
 /// Reads the header of a NumPy file.

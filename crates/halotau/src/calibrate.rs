@@ -13,6 +13,9 @@ use crate::axes::QRange;
 
 pub mod beam_stop;
 pub mod center;
+pub mod common_mode;
+pub mod dark;
+pub mod electrons;
 pub mod geometry;
 pub(crate) mod linear;
 pub mod mask;
@@ -22,6 +25,7 @@ pub mod pixels;
 pub mod profile;
 pub mod scale;
 pub(crate) mod sectors;
+pub mod spikes;
 pub(crate) mod symmetry;
 
 pub use path::CenterPath;

@@ -287,12 +287,15 @@ pub struct Pattern {
     /// Parts of the pattern that are masked: beam stop, arm, dead areas.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mask: Vec<MaskShape>,
-    /// Dark pattern that is subtracted, `.npy`.
+    /// Dark pattern that is subtracted, or dark frames whose clipped mean is, `.npy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dark_file: Option<PathBuf>,
     /// Gain pattern that is divided by (after the dark), `.npy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gain_file: Option<PathBuf>,
+    /// Columns of the row segments whose shared offset is subtracted from each frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub common_mode_cols: Option<usize>,
 }
 
 impl Default for Pattern {
@@ -309,6 +312,7 @@ impl Default for Pattern {
             mask: Vec::new(),
             dark_file: None,
             gain_file: None,
+            common_mode_cols: None,
         }
     }
 }
@@ -383,7 +387,7 @@ pub struct CalibrationSettings {
     pub beam_stop: Find,
     /// Native pixels by which the stop that was found is widened.
     pub grow_px: usize,
-    /// Hot, dead, noisy and saturated pixels.
+    /// Hot, dead, noisy and saturated pixels, and spikes of single frames.
     pub bad_pixels: Find,
     /// Spatial frequency of the first halo where it is known: it makes the scale instead of `pattern.q_step_per_nm`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,10 @@ use ndarray::ArrayView5;
 use crate::error::{Error, Result};
 use crate::series::{FrameBlock, FrameRun, SampleType, Samples, SeriesHeader, SeriesShape};
 
+mod cleaned;
+
+pub use cleaned::CleanedFrames;
+
 /// Delivers the frames of a series.
 pub trait FrameSource: Sync {
     /// What is known before reading.

@@ -10,10 +10,15 @@
 //! period means                 of each pixel, over a part of the record   for its movement over time
 //! ```
 //!
+//! Spikes of single frames are left out of all of them: a few would make hot pixels of good ones. Some frames are kept whole, for
+//! what only whole frames show.
+//!
 //! Nothing is shifted here: the beam stop stays on the detector while the pattern moves.
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 
+use crate::calibrate::dark::check_shapes;
+use crate::calibrate::spikes::SpikeLimits;
 use crate::error::{Error, Result};
 use crate::recipe::Region;
 use crate::series::{FrameBlock, FrameRun, Sample, SampleType, SeriesHeader, SeriesShape};
@@ -34,6 +39,13 @@ const MIN_TIMES: usize = 8;
 
 /// One read is at most about this large, so that the memory of a survey does not depend on the file.
 const READ_BYTES: usize = 32 << 20;
+
+/// Memory of the frames that are kept whole at most, and their number.
+const KEPT_BYTES: usize = 32 << 20;
+const MAX_KEPT: usize = 2048;
+
+/// Frames with spikes that are listed.
+const MAX_LISTED: usize = 1000;
 
 /// Which frames a survey reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +134,14 @@ pub struct Survey {
     pub n_saturated: Array2<u32>,
     /// Samples that were NaN or infinite.
     pub n_nonfinite: Array2<u32>,
+    /// Samples of single frames that are brighter than electrons can be; they are in none of the sums.
+    pub n_spikes: Array2<u32>,
+    /// Frames that hold such samples.
+    pub n_spiked_frames: u64,
+    /// The first of them, as time, scan row and scan column.
+    pub spiked_frames: Vec<[usize; 3]>,
+    /// Frames as stored, evenly over those that were read, `[frame, pattern row, pattern col]`; spikes at the mean of their pixel.
+    pub frames: Array3<f32>,
     /// Means over blocks of positions; none is empty.
     pub blocks: Vec<ScanBlock>,
     /// Means over parts of the record, in order; none is empty.
@@ -205,18 +225,8 @@ pub fn survey(
     let header = source.header();
     let shape = header.shape;
     let native = (shape.pattern_rows, shape.pattern_cols);
-    for (what, pattern) in [("the dark pattern", dark), ("the gain pattern", gain)] {
-        if let Some(pattern) = pattern
-            && pattern.dim() != native
-        {
-            return Err(Error::Shape {
-                what,
-                expected: vec![native.0, native.1],
-                found: pattern.shape().to_vec(),
-            });
-        }
-    }
-    let mut sums = Sums::new(header, plan);
+    check_shapes(native, dark, gain)?;
+    let mut sums = Sums::new(header, plan, dark);
     let mut block = FrameBlock::empty(header.sample_type);
     for &(first_time, n_times) in &plan.times {
         for run in runs(header, plan, first_time, n_times) {
@@ -258,7 +268,9 @@ fn runs(
 }
 
 /// All sums while frames are read.
-struct Sums {
+struct Sums<'a> {
+    dark: Option<&'a Array2<f64>>,
+    limits: Option<SpikeLimits>,
     region: Region,
     n_block_rows: usize,
     n_block_cols: usize,
@@ -270,12 +282,20 @@ struct Sums {
     highest: Vec<f64>,
     n_saturated: Vec<u32>,
     n_nonfinite: Vec<u32>,
-    /// The frame at hand, broken samples as 0.
+    n_spikes: Vec<u32>,
+    n_spiked_frames: u64,
+    spiked_frames: Vec<[usize; 3]>,
+    kept: Vec<f32>,
+    /// Every so many frames one is kept.
+    keep_every: u64,
+    /// The frame at hand, broken samples and spikes as 0.
     frame: Vec<f64>,
+    /// Its spikes, in ascending order.
+    spikes: Vec<usize>,
 }
 
-impl Sums {
-    fn new(header: &SeriesHeader, plan: &SurveyPlan) -> Self {
+impl<'a> Sums<'a> {
+    fn new(header: &SeriesHeader, plan: &SurveyPlan, dark: Option<&'a Array2<f64>>) -> Self {
         let shape = &header.shape;
         let len = shape.frame_len();
         let most = (BLOCK_BYTES / (8 * len).max(1)).max(1);
@@ -286,7 +306,10 @@ impl Sums {
         // A chunk of the file may hold many times.
         let n_times = plan.times.iter().map(|(_, n)| n).sum::<usize>();
         let n_periods = MAX_PERIODS.min(most).min(n_times).max(1);
+        let most_kept = (KEPT_BYTES / (4 * len).max(1)).clamp(1, MAX_KEPT) as u64;
         Self {
+            dark,
+            limits: None,
             region,
             n_block_rows,
             n_block_cols,
@@ -298,7 +321,14 @@ impl Sums {
             highest: vec![f64::NEG_INFINITY; len],
             n_saturated: vec![0; len],
             n_nonfinite: vec![0; len],
+            n_spikes: vec![0; len],
+            n_spiked_frames: 0,
+            spiked_frames: Vec::new(),
+            kept: Vec::new(),
+            // Odd, so that not always the same columns are taken.
+            keep_every: plan.n_frames(shape).div_ceil(most_kept) | 1,
             frame: vec![0.0; len],
+            spikes: Vec::new(),
         }
     }
 
@@ -306,6 +336,10 @@ impl Sums {
         let shape = &header.shape;
         let len = block.frame_len();
         let run = block.run;
+        if self.limits.is_none() {
+            let native = (shape.pattern_rows, shape.pattern_cols);
+            self.limits = with_samples!(&block.samples, samples => SpikeLimits::learned(samples, native, self.dark));
+        }
         let missing: Vec<&FrameRun> = header
             .missing
             .iter()
@@ -332,6 +366,7 @@ impl Sums {
                 let start =
                     ((time - run.first_time) * run.n_frames + frame - run.first_frame) * len;
                 with_samples!(&block.samples, samples => self.take(&samples[start..start + len]));
+                self.note_spikes([time, row, col]);
                 let total = self.frame.iter().sum::<f64>();
                 let place = [row as f64, col as f64, time as f64];
                 let block_row = (row - rows[0]) * self.n_block_rows / (rows[1] - rows[0]);
@@ -348,10 +383,42 @@ impl Sums {
         }
     }
 
+    /// Keeps the frame at hand where it is its turn, and lists it where it holds spikes.
+    fn note_spikes(&mut self, place: [usize; 3]) {
+        if !self.spikes.is_empty() {
+            self.n_spiked_frames += 1;
+            if self.spiked_frames.len() < MAX_LISTED {
+                self.spiked_frames.push(place);
+            }
+        }
+        if self.n_frames.is_multiple_of(self.keep_every) {
+            let first = self.kept.len();
+            self.kept
+                .extend(self.frame.iter().map(|&value| value as f32));
+            if let Some(limits) = &self.limits {
+                for &at in &self.spikes {
+                    self.kept[first + at] = limits.typical(at) as f32;
+                }
+            }
+        }
+    }
+
     /// Takes the samples of one frame, and what is said of each pixel alone.
     fn take<S: Sample>(&mut self, samples: &[S]) {
+        self.spikes.clear();
+        if let Some(limits) = &self.limits {
+            limits.find(samples, &mut self.spikes);
+        }
+        let mut next_spike = 0;
         for (at, sample) in samples.iter().enumerate() {
             let mut value = sample.to_f64();
+            if self.spikes.get(next_spike) == Some(&at) {
+                next_spike += 1;
+                self.n_spikes[at] += 1;
+                self.n_saturated[at] += u32::from(sample.is_saturated());
+                self.frame[at] = 0.0;
+                continue;
+            }
             if sample.is_unusual() {
                 self.n_saturated[at] += u32::from(sample.is_saturated());
                 if !value.is_finite() {
@@ -384,12 +451,13 @@ impl Sums {
         let shape = header.shape;
         let native = (shape.pattern_rows, shape.pattern_cols);
         let n_frames = self.n_frames as f64;
-        // Broken samples are taken to be as rare in each group as in all.
+        // Broken samples and spikes are taken to be as rare in each group as in all.
         let share: Vec<f64> = self
             .n_nonfinite
             .iter()
-            .map(|&n| {
-                let share = 1.0 - f64::from(n) / n_frames;
+            .zip(&self.n_spikes)
+            .map(|(&n, &n_spikes)| {
+                let share = 1.0 - f64::from(n + n_spikes) / n_frames;
                 if share > 0.0 { share } else { f64::NAN }
             })
             .collect();
@@ -436,6 +504,18 @@ impl Sums {
                 .expect("one number a pixel"),
             n_nonfinite: Array2::from_shape_vec(native, self.n_nonfinite)
                 .expect("one number a pixel"),
+            n_spikes: Array2::from_shape_vec(native, self.n_spikes).expect("one number a pixel"),
+            n_spiked_frames: self.n_spiked_frames,
+            spiked_frames: self.spiked_frames,
+            frames: Array3::from_shape_vec(
+                (
+                    self.kept.len() / shape.frame_len().max(1),
+                    native.0,
+                    native.1,
+                ),
+                self.kept,
+            )
+            .expect("whole frames were kept"),
             blocks: filled(self.blocks)
                 .map(|group| ScanBlock {
                     row: group.place(0),

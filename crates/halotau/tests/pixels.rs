@@ -1,12 +1,18 @@
 //! Are all pixels beyond 8 standard deviations found, and hardly any other?
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use halotau::axes::QRange;
+use halotau::calibrate::Calibration;
 use halotau::calibrate::measure::{Measured, Request, measure};
 use halotau::ndarray::Array2;
 use halotau::recipe::Region;
-use halotau::series::{FrameBlock, FrameRun, Samples, SeriesHeader};
+use halotau::reduce::{ReducePlan, ReduceSettings};
+use halotau::ring::RingCounts;
+use halotau::series::{
+    FrameBlock, FrameRun, SampleType, Samples, SeriesHeader, SeriesShape, Stated,
+};
 use halotau::simulate::{BeamStop, Simulation, SimulationSettings, Truth};
-use halotau::source::FrameSource;
+use halotau::source::{FrameSource, MemorySeries};
 use halotau::survey::{SurveyPlan, survey};
 
 /// A pixel farther from its ring than this must be found.
@@ -62,11 +68,19 @@ fn few_counts(mut settings: SimulationSettings) -> SimulationSettings {
     settings
 }
 
-/// A series some of whose pixels flicker, and some of which end at the highest value now and then.
+/// A series some of whose pixels flicker, some end at the highest value now and then, and some frames are hit by cosmic rays.
 struct Damaged {
     series: Box<dyn FrameSource>,
     flickering: Vec<[usize; 2]>,
     saturated: Vec<[usize; 2]>,
+    rays: bool,
+}
+
+impl Damaged {
+    /// Whether a cosmic ray hits a frame, by its number in the block.
+    fn has_ray(&self, number: usize) -> bool {
+        self.rays && number % 3 == 1
+    }
 }
 
 impl FrameSource for Damaged {
@@ -89,6 +103,11 @@ impl FrameSource for Damaged {
                 if number % 50 == 0 {
                     frame[row * n_cols + col] = u16::MAX;
                 }
+            }
+            if self.has_ray(number) {
+                // Anywhere, so that no pixel is hit often.
+                let place = (number + 1009 * (run.first_time + run.first_frame)) * 2741;
+                frame[place % len] += 3000;
             }
         }
         Ok(())
@@ -178,6 +197,7 @@ fn flickering_and_saturated_pixels_are_found() {
         series: Box::new(simulation.series().unwrap()),
         flickering: vec![[12, 30], [30, 50], [50, 40]],
         saturated: vec![[20, 12], [48, 52]],
+        rays: false,
     };
     let (_, measured) = measured(&damaged, &settings);
     let bad = &measured.bad_pixels;
@@ -190,4 +210,55 @@ fn flickering_and_saturated_pixels_are_found() {
         damaged.flickering.contains(at) || damaged.saturated.contains(at) || !truth.pixel_valid[*at]
     };
     assert!(bad.all().filter(|at| !is_known(at)).count() <= 4, "{bad:?}");
+}
+
+#[test]
+fn cosmic_rays_are_counted_and_make_no_bad_pixels() {
+    let settings = SimulationSettings {
+        n_times: 6,
+        ..apart(8)
+    };
+    let simulation = Simulation::new(&settings, 0).unwrap();
+    let damaged = Damaged {
+        series: Box::new(simulation.series().unwrap()),
+        flickering: Vec::new(),
+        saturated: Vec::new(),
+        rays: true,
+    };
+    let (_, measured) = measured(&damaged, &settings);
+    // One in three of 480 frames; none where the pixel is masked would be missed either.
+    assert_eq!(measured.n_spikes, 160);
+    let truth = simulation.truth();
+    let is_wrong = |at: &[usize; 2]| truth.pixel_valid[*at];
+    let wrong = measured.bad_pixels.all().filter(is_wrong).count();
+    assert!(wrong <= 4, "{:?}", measured.bad_pixels);
+}
+
+#[test]
+fn values_below_zero_stay_below_zero() {
+    let shape = SeriesShape {
+        n_times: 2,
+        n_rows: 1,
+        n_cols: 2,
+        pattern_rows: 9,
+        pattern_cols: 9,
+    };
+    let mut header = SeriesHeader::new("negative", "memory", shape, SampleType::I16);
+    header.period_s = Some(Stated::new(1.0, "test"));
+    let stored: Vec<i16> = (0..4 * 81).map(|at| (at % 7) as i16 - 5).collect();
+    let series = MemorySeries::new(header, Samples::I16(stored.clone())).unwrap();
+    let calibration = Calibration::centered((4.0, 4.0), 0.5, Array2::from_elem((9, 9), true));
+    let mut settings =
+        ReduceSettings::of(series.header(), calibration, QRange::new(0.0, 9.0)).unwrap();
+    settings.dark = Some(Array2::from_elem((9, 9), 1.0));
+    let plan = ReducePlan::new(series.header(), settings).unwrap();
+    let (reduction, rings) = plan.reduce(&series, 1 << 20).unwrap();
+    let RingCounts::F32(counts) = &rings[0].counts else {
+        panic!("values after a dark are f32");
+    };
+    let sum: f32 = counts.iter().sum();
+    let expected: i32 = stored.iter().map(|&value| i32::from(value) - 1).sum();
+    assert_eq!(sum, expected as f32);
+    assert!(counts.iter().any(|&count| count == -6.0));
+    assert_eq!(reduction.virtual_image.sum(), f64::from(expected));
 }

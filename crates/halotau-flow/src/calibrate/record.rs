@@ -25,6 +25,9 @@ const HEAD: &str = "\
 
 ";
 
+/// Frames with spikes that are listed.
+const MAX_LISTED: usize = 50;
+
 /// What was measured of one series, with standard errors and how each was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +82,18 @@ pub struct Values {
     /// Spread of the gain from pixel to pixel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gain_spread: Option<GainRecord>,
+    /// The dark frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dark: Option<DarkRecord>,
+    /// Samples of single frames that are too bright for electrons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spikes: Option<SpikeRecord>,
+    /// The offset that row segments share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub common_mode: Option<OffsetRecord>,
+    /// Detector units an electron, by the peaks of single electrons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub units_per_electron: Option<GainRecord>,
     /// What the mask costs.
     #[serde(default)]
     pub rings: Vec<RingRecord>,
@@ -214,11 +229,49 @@ pub struct BadRecord {
     pub broken: Vec<[usize; 2]>,
 }
 
-/// See [`Values::gain_spread`].
+/// See [`Values::dark`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DarkRecord {
+    /// Frames of which the clipped mean was made.
+    pub n_frames: usize,
+    /// Median of the noise of a pixel, detector units; NaN for a single frame.
+    pub read_noise: f64,
+    /// Pixels that are noisy without electrons, or never change; they are masked, `[row, col]`.
+    pub noisy: Vec<[usize; 2]>,
+}
+
+/// See [`Values::spikes`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpikeRecord {
+    /// Samples.
+    pub n_samples: u64,
+    /// Frames that hold them, of those sampled.
+    pub n_frames: u64,
+    /// The first of them: time, scan row, scan column.
+    pub frames: Vec<[usize; 3]>,
+}
+
+/// See [`Values::common_mode`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetRecord {
+    /// Columns that share it.
+    pub cols: usize,
+    /// Its standard deviation over frames, detector units.
+    pub sd: f64,
+    /// Standard error of that.
+    pub error: f64,
+    /// Whether it is subtracted.
+    pub subtracted: bool,
+}
+
+/// See [`Values::gain_spread`] and [`Values::units_per_electron`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GainRecord {
-    /// Relative standard deviation.
+    /// Relative standard deviation; units.
     pub value: f64,
     /// Standard error.
     pub error: f64,
@@ -394,6 +447,31 @@ pub(super) fn of(
             value: spread.value,
             error: spread.error,
         }),
+        dark: opened.dark.as_ref().map(|dark| DarkRecord {
+            n_frames: dark.n_frames,
+            read_noise: dark.read_noise(),
+            noisy: dark.noisy(),
+        }),
+        spikes: (measured.n_spikes > 0).then(|| SpikeRecord {
+            n_samples: measured.n_spikes,
+            n_frames: survey.n_spiked_frames,
+            frames: survey
+                .spiked_frames
+                .iter()
+                .take(MAX_LISTED)
+                .copied()
+                .collect(),
+        }),
+        common_mode: measured.shared_offset.map(|shared| OffsetRecord {
+            cols: shared.cols,
+            sd: shared.sd.value,
+            error: shared.sd.error,
+            subtracted: recipe.pattern.common_mode_cols.is_some(),
+        }),
+        units_per_electron: measured.units_per_electron.map(|units| GainRecord {
+            value: units.value,
+            error: units.error,
+        }),
         rings: [("dynamics", dynamics), ("structure", structure)]
             .into_iter()
             .map(|(name, range)| RingRecord {
@@ -558,6 +636,41 @@ impl fmt::Display for Record {
                 "  gain        varies by {:.2} ± {:.2} % from pixel to pixel",
                 100.0 * gain.value,
                 100.0 * gain.error
+            )?;
+        }
+        if let Some(dark) = values.dark.as_ref().filter(|dark| dark.n_frames > 1) {
+            writeln!(
+                f,
+                "  dark        mean of {} frames, noise {:.3}; {} noisy pixels",
+                dark.n_frames,
+                dark.read_noise,
+                dark.noisy.len()
+            )?;
+        }
+        if let Some(spikes) = &values.spikes {
+            writeln!(
+                f,
+                "  spikes      {} samples in {} of {} frames, left out",
+                spikes.n_samples, spikes.n_frames, self.n_frames
+            )?;
+        }
+        if let Some(shared) = &values.common_mode {
+            let done = if shared.subtracted {
+                "subtracted"
+            } else {
+                "left as it is; pattern.common_mode_cols subtracts it"
+            };
+            writeln!(
+                f,
+                "  common mode {:.3} ± {:.3} over {} columns, {done}",
+                shared.sd, shared.error, shared.cols
+            )?;
+        }
+        if let Some(units) = &values.units_per_electron {
+            writeln!(
+                f,
+                "  electrons   {:.3} ± {:.3} detector units each, by their peaks",
+                units.value, units.error
             )?;
         }
         for ring in &values.rings {

@@ -42,7 +42,7 @@ pub(crate) fn microscope(records: &[Option<Record>]) -> Option<Table> {
     Some(table)
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 18] = [
     ("center, row", |values| {
         let center = values.center.as_ref()?;
         Some(with_error(center.value[0], center.error[0], 3))
@@ -127,6 +127,30 @@ const ROWS: [Row; 15] = [
             Some(with_error(100.0 * gain.value, 100.0 * gain.error, 2))
         },
     ),
+    ("detector units an electron", |values| {
+        let units = values.units_per_electron.as_ref()?;
+        Some(with_error(units.value, units.error, 3))
+    }),
+    ("common mode of rows, standard deviation", |values| {
+        let shared = values.common_mode.as_ref()?;
+        let done = if shared.subtracted {
+            "subtracted"
+        } else {
+            "left"
+        };
+        Some(format!(
+            "{} over {} columns, {done}",
+            with_error(shared.sd, shared.error, 3),
+            shared.cols
+        ))
+    }),
+    ("spikes of single frames", |values| {
+        let spikes = values.spikes.as_ref()?;
+        Some(format!(
+            "{} samples in {} frames",
+            spikes.n_samples, spikes.n_frames
+        ))
+    }),
     ("masked or off the detector", |values| {
         let shares: Vec<String> = values
             .rings

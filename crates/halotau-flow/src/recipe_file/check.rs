@@ -102,6 +102,14 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     scan(recipe)?;
     pattern(recipe)?;
     positive("sample.first_peak_per_nm", recipe.sample.first_peak_per_nm)?;
+    if let Some(cols) = recipe.pattern.common_mode_cols {
+        require(
+            cols >= 8,
+            "pattern.common_mode_cols",
+            cols,
+            "must be at least 8 columns: the offset of fewer is not told from their counts",
+        )?;
+    }
     let calibration = &recipe.calibration;
     positive("calibration.ring_per_nm", calibration.ring_per_nm)?;
     positive("calibration.camera_length_mm", calibration.camera_length_mm)?;

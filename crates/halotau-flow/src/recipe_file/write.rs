@@ -38,15 +38,16 @@ const LINES: &[Line] = &[
     ("pattern", "crop", "{ rows = [0, 264], cols = [0, 264] }", "used part of the pattern, half-open"),
     ("pattern", "mask_file", "\"mask.npy\"", "nonzero = valid, native shape"),
     ("pattern", "mask", "[{ shape = \"circle\", center = [131.4, 130.9], radius = 22.0 }]", "circle | arm | wedge | rectangle | polygon, native pixels"),
-    ("pattern", "dark_file", "\"dark.npy\"", "subtracted"),
+    ("pattern", "dark_file", "\"dark.npy\"", "subtracted; of several dark frames the clipped mean"),
     ("pattern", "gain_file", "\"gain.npy\"", "divided by, after the dark"),
+    ("pattern", "common_mode_cols", "66", "columns of a row segment whose shared offset is subtracted from each frame"),
     ("calibration", "center", "\"off\"", "auto | off: measured from halo and symmetry, unless pattern.center is given; off: a quick look"),
     ("calibration", "descan", "\"off\"", "auto | off: movement of the center over the scan"),
     ("calibration", "center_path", "\"off\"", "auto | off: movement of the center during the record"),
     ("calibration", "ellipse", "\"off\"", "auto | off"),
     ("calibration", "beam_stop", "\"off\"", "auto | off: found beside pattern.mask and mask_file"),
     ("calibration", "grow_px", "0", "native pixels by which the stop that was found is widened"),
-    ("calibration", "bad_pixels", "\"off\"", "auto | off: hot, dead, noisy and saturated pixels are masked"),
+    ("calibration", "bad_pixels", "\"off\"", "auto | off: hot, dead, noisy and saturated pixels are masked, spikes of single frames left out"),
     ("calibration", "ring_per_nm", "4.3", "1/nm of the halo where it is known: makes the scale"),
     ("calibration", "camera_length_mm", "330.0", "mm; with pixel_um and the voltage makes the scale"),
     ("calibration", "pixel_um", "48.0", "µm, a native detector pixel"),
@@ -242,6 +243,7 @@ mod tests {
         });
         pattern.crop = Some(region);
         pattern.mask_file = Some("/d/mask.npy".into());
+        pattern.common_mode_cols = Some(33);
         pattern.dark_file = Some("/d/dark.npy".into());
         pattern.gain_file = Some("/d/gain.npy".into());
         pattern.mask = vec![

@@ -15,10 +15,11 @@
 use ndarray::Array2;
 
 use super::beam_stop::{self, BeamStop};
+use super::common_mode::SharedOffset;
 use super::geometry::{self, Block, BlockCenter, Fit, Fixed, Model};
 use super::pixels::{self, BadPixels, Flattening};
 use super::profile::RadialProfile;
-use super::{CenterPath, Descan, Ellipse, center};
+use super::{CenterPath, Descan, Ellipse, center, common_mode, electrons};
 use crate::error::{Error, Result};
 use crate::series::Warning;
 use crate::survey::Survey;
@@ -177,6 +178,12 @@ pub struct Measured {
     pub bad_pixels: BadPixels,
     /// Relative spread of the gain from pixel to pixel; `None` where too few pixels tell.
     pub gain_spread: Option<WithError>,
+    /// Detector units an electron, by the peaks of single electrons; `None` where there are none.
+    pub units_per_electron: Option<WithError>,
+    /// The offset that row segments share in each frame; `None` where there is none.
+    pub shared_offset: Option<SharedOffset>,
+    /// Samples of single frames that are too bright for electrons, in the frames that were read.
+    pub n_spikes: u64,
     /// Intensity against radius about the center, after ellipse and descan, in native pixels.
     pub profile: RadialProfile,
     /// Pixels that can be trusted, `[pattern row, pattern col]`.
@@ -485,6 +492,9 @@ impl Work<'_> {
             beam_stop: self.stop.clone(),
             bad_pixels,
             gain_spread: self.gain_spread(fit, &good),
+            units_per_electron: electrons::units_per_electron(&self.survey.frames, &self.usable),
+            shared_offset: common_mode::measure(&self.survey.frames, &self.usable),
+            n_spikes: self.survey.n_spikes.iter().map(|&n| u64::from(n)).sum(),
             profile: RadialProfile {
                 radius: fit
                     .profile

@@ -26,6 +26,9 @@ const MIN_VARIANCE: f64 = 1.5;
 /// A pixel with more broken or saturated samples than this share says nothing about its mean.
 const MAX_BROKEN: f64 = 1e-3;
 
+/// More spikes than this in one pixel, and than that share of its frames, come from the pixel.
+const MAX_SPIKES: f64 = 3.0;
+
 /// Pixels whose standard deviation is estimated together.
 const GROUP: usize = 200;
 
@@ -92,6 +95,8 @@ pub(crate) fn obvious(survey: &Survey, usable: &Array2<bool>) -> BadPixels {
             bad.broken.push(place);
         } else if f64::from(survey.n_saturated[at]) > most {
             bad.saturated.push(place);
+        } else if f64::from(survey.n_spikes[at]) > most.max(MAX_SPIKES) {
+            bad.noisy.push(place);
         } else if never_changes && survey.n_frames >= MIN_FRAMES && expects_events(survey, &around)
         {
             bad.dead.push(place);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Reduction, Shard, ShardSums, shards};
 use crate::axes::{QRange, TimeAxis, TimeBasis};
+use crate::calibrate::dark::check_shapes;
 use crate::calibrate::{Calibration, moved_pixel};
 use crate::error::{Error, Result};
 use crate::recipe::Region;
@@ -218,20 +219,7 @@ impl ReducePlan {
             });
         }
         let native = (shape.pattern_rows, shape.pattern_cols);
-        for (what, pattern) in [
-            ("the dark pattern", &settings.dark),
-            ("the gain pattern", &settings.gain),
-        ] {
-            if let Some(pattern) = pattern
-                && pattern.dim() != native
-            {
-                return Err(Error::Shape {
-                    what,
-                    expected: vec![native.0, native.1],
-                    found: pattern.shape().to_vec(),
-                });
-            }
-        }
+        check_shapes(native, settings.dark.as_ref(), settings.gain.as_ref())?;
         let calibration = &settings.calibration;
         let (n_rows, n_cols) = (rows[1] - rows[0], cols[1] - cols[0]);
         let offset = |row: usize, col: usize| {

@@ -34,7 +34,36 @@ impl Work<'_> {
         name("W093", stop_text(measured));
         name("W094", bad_text(measured));
         name("W095", gain_text(measured));
+        name("W096", self.spikes_text(measured));
+        name("W097", offset_text(measured));
+        name("W098", electrons_text(measured));
         named
+    }
+
+    fn spikes_text(&self, measured: &Measured) -> Option<String> {
+        if measured.n_spikes == 0 {
+            return None;
+        }
+        let survey = self.survey;
+        let listed: Vec<String> = survey
+            .spiked_frames
+            .iter()
+            .take(MAX_LISTED)
+            .map(|[time, row, col]| format!("time {time} at ({row}, {col})"))
+            .collect();
+        Some(format!(
+            "Spikes: {} samples in {} of {} sampled frames ({}{}) are brighter than electrons can be: cosmic rays or X-rays. Such samples \
+             are left out one by one.",
+            measured.n_spikes,
+            survey.n_spiked_frames,
+            survey.n_frames,
+            listed.join(", "),
+            if survey.n_spiked_frames > MAX_LISTED as u64 {
+                ", …"
+            } else {
+                ""
+            }
+        ))
     }
 
     fn off_center(&self, measured: &Measured) -> Option<String> {
@@ -157,6 +186,24 @@ fn bad_text(measured: &Measured) -> Option<String> {
             told.join("; ")
         )
     })
+}
+
+fn offset_text(measured: &Measured) -> Option<String> {
+    let shared = measured.shared_offset?;
+    Some(format!(
+        "Common mode: in each frame, rows share an offset over {} columns that varies by {:.3} ± {:.3} detector units. It is subtracted \
+         where pattern.common_mode_cols = {} asks for it.",
+        shared.cols, shared.sd.value, shared.sd.error, shared.cols
+    ))
+}
+
+fn electrons_text(measured: &Measured) -> Option<String> {
+    let units = measured.units_per_electron?;
+    Some(format!(
+        "Electrons: the peaks of single electrons are {:.3} ± {:.3} detector units apart. That is the gain of the shot noise where \
+         structure.gain is left at 1.",
+        units.value, units.error
+    ))
 }
 
 fn gain_text(measured: &Measured) -> Option<String> {
