@@ -10,6 +10,7 @@
 mod fit;
 mod fitter;
 mod shape;
+mod starts;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! The best KWW function through one curve.
 
 use super::shape::{FixedStretch, FreeStretch, Kww};
+use super::starts::{MAX_STARTS, Start, lowest_starts};
 use super::{ExponentFactor, FitOutcome, KwwFit, Stretch};
 use crate::least_squares::{Data, Minimum, Offset, Shape};
 
@@ -55,10 +56,6 @@ pub struct KwwProblem<'a> {
 
 /// Rows of the coarse scan are at most this far apart in ln stretch; the basins of attraction are wider.
 const LN_STRETCH_SPACING: f64 = 0.4;
-
-/// So many local minima of the coarse scan are followed to their ends. Of 5000 synthetic curves, two end lower from the
-/// second lowest start than from the lowest, and none from a later one.
-const MAX_STARTS: usize = 4;
 
 /// Exponents outside of this range describe no relaxation; near infinity the scan would never end.
 const STRETCH_LIMITS: [f64; 2] = [0.01, 100.0];
@@ -230,14 +227,6 @@ pub(super) struct Prepared {
     ln_tau_bounds: [f64; 2],
     stretch: Stretch,
     ln_stretch_bounds: [f64; 2],
-}
-
-/// A place of the coarse scan.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Start {
-    pub(super) cost: f64,
-    pub(super) ln_tau: f64,
-    pub(super) ln_stretch: f64,
 }
 
 impl Prepared {
@@ -440,45 +429,6 @@ fn no_contrast(data: &Data) -> KwwFit {
         cost: data.cost_without_shape(),
         ..without_value(FitOutcome::NoContrast)
     }
-}
-
-/// Local minima of the scan over ln tau and ln stretch, the lowest first.
-pub(super) fn lowest_starts(rows: &[Vec<Start>]) -> Vec<Start> {
-    let mut starts = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        let row_before = index.checked_sub(1).map(|before| &rows[before]);
-        for (place, start) in row.iter().enumerate() {
-            let before = place.checked_sub(1).map(|before| &row[before]);
-            let across_before = || row_before.and_then(|row| nearest(row, start.ln_tau));
-            let after = row.get(place + 1);
-            let across_after = || {
-                rows.get(index + 1)
-                    .and_then(|row| nearest(row, start.ln_tau))
-            };
-            // Of equal neighbors only the first is a start.
-            if before.is_none_or(|other| start.cost < other.cost)
-                && after.is_none_or(|other| start.cost <= other.cost)
-                && across_before().is_none_or(|other| start.cost < other.cost)
-                && across_after().is_none_or(|other| start.cost <= other.cost)
-            {
-                starts.push(*start);
-            }
-        }
-    }
-    starts.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-    starts.truncate(MAX_STARTS);
-    starts
-}
-
-/// The place of a row nearest to a tau; rows run from the highest tau to the lowest.
-fn nearest(row: &[Start], ln_tau: f64) -> Option<&Start> {
-    let below = row.partition_point(|start| start.ln_tau > ln_tau);
-    let neighbors = [below.checked_sub(1), Some(below)];
-    let neighbors = neighbors.into_iter().flatten().filter_map(|n| row.get(n));
-    neighbors.min_by(|a, b| {
-        let distance = |start: &Start| (start.ln_tau - ln_tau).abs();
-        distance(a).total_cmp(&distance(b))
-    })
 }
 
 /// Follows every start downhill; the lowest end with an amplitude, `None` where there is no such end.

@@ -3,7 +3,8 @@
 //! What the coarse scan computes of a curve are its products with the same few hundred shapes. They are computed once; for each curve
 //! a product of a matrix with a vector is left of the scan, and the search from its lowest places.
 
-use super::fit::{Prepared, Start, lowest_starts, without_value};
+use super::fit::{Prepared, without_value};
+use super::starts::{Start, lowest_starts};
 use super::{
     BaselineMode, ExponentFactor, FiniteWindow, FitOutcome, KwwFit, KwwProblem, Stretch, fit,
     fit_from,
