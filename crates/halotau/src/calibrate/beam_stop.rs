@@ -265,7 +265,13 @@ impl Light {
                 let own = 0.65_f64
                     .min(1.0 - 2.5 * self.scatter)
                     .min(1.0 - 4.0 * self.noise[place]);
-                sum < n * half.min(1.0 - 3.0 * noise) || (self.passed[place] < own && sum < n * 0.9)
+                // A single pixel whose surroundings along the edge are lit must be darker than speckle is.
+                let alone = 0.6_f64
+                    .min(1.0 - 3.0 * self.scatter)
+                    .min(1.0 - 4.0 * self.noise[place]);
+                sum < n * half.min(1.0 - 3.0 * noise)
+                    || (self.passed[place] < own && sum < n * 0.9)
+                    || (self.passed[place] < alone && n_shaded >= 3)
             })
             .collect()
     }
