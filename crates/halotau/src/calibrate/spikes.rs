@@ -9,8 +9,9 @@
 //!
 //! u is the variance over the mean in units of the detector, speckle included, so that a pattern of high contrast is given more
 //! room. Speckle, Bragg spots and the direct beam are wider than a pixel: the mean around follows them. It leaves the six
-//! brightest of 24 neighbors out, so that a spike may reach over up to seven pixels. Spikes become NaN, which every analysis leaves
-//! out; nothing is filled in.
+//! brightest of 24 neighbors out, so that a spike may reach over up to seven pixels. What more pixels share at half of its
+//! brightness is no spike: the edge of the direct beam that comes to another pixel. Spikes become NaN, which every
+//! analysis leaves out; nothing is filled in.
 
 use ndarray::Array2;
 
@@ -121,14 +122,14 @@ impl SpikeLimits {
     pub(crate) fn find<S: Sample>(&self, frame: &[S], found: &mut Vec<usize>) {
         for (at, (sample, least)) in frame.iter().zip(&self.least).enumerate() {
             let value = sample.to_f64();
-            if value > *least && value - self.dark[at] > self.limit(frame, at) {
+            if value > *least && self.is_spike(value - self.dark[at], frame, at) {
                 found.push(at);
             }
         }
     }
 
-    /// What a sample after the dark may be, from what is around it.
-    fn limit<S: Sample>(&self, frame: &[S], at: usize) -> f64 {
+    /// Whether a sample after the dark is more than what is around it explains.
+    fn is_spike<S: Sample>(&self, value: f64, frame: &[S], at: usize) -> bool {
         let (row, col) = (at / self.n_cols, at % self.n_cols);
         let n_rows = frame.len() / self.n_cols;
         let mut around = Vec::with_capacity(24);
@@ -141,10 +142,13 @@ impl SpikeLimits {
                 }
             }
         }
+        if around.iter().filter(|&&other| other > 0.5 * value).count() > LEFT_OUT {
+            return false;
+        }
         around.sort_by(f64::total_cmp);
         around.truncate(around.len().saturating_sub(LEFT_OUT));
         let mean = around.iter().sum::<f64>() / around.len().max(1) as f64;
-        bound(mean.max(self.level[at]), self.unit)
+        value > bound(mean.max(self.level[at]), self.unit)
     }
 }
 
