@@ -4,10 +4,11 @@
 //!
 //! ```text
 //! x(frame, pixel) = s(frame) · M(pixel) + c(frame, segment) + noise         M: mean over frames, s: brightness of the frame
-//! variance of c   = ⟨a b⟩ − ⟨a b'⟩      a, b: mean residual of the two halves of a segment, b': of the same half in other rows
+//! variance of c   = (⟨a b⟩ − ⟨a b'⟩)/1.5      a, b: mean residual of the two halves of a segment less that of the rows beside it;
+//!                                           b': of the same half in other rows
 //! ```
 //!
-//! Noise is not shared by the halves, and what the patterns share (current, thickness) is shared by other rows as well. The
+//! Noise is not shared by the halves, and what the patterns share (current, thickness, movement) is shared by other rows as well. The
 //! offset of a frame is estimated by the mean residual of the segment, weighted with 1/variance so that dark pixels decide. That
 //! mean holds speckle as well, of variance s² beside that c² of the offset. Of it the share
 //!
@@ -124,17 +125,24 @@ fn of_segments(
             there.iter().map(|&value| f64::from(value)).sum::<f64>() / n_usable[row] as f64
         })
     };
+    // A pattern that moves brightens neighboring rows alike: only what a row has beyond its neighbors counts.
+    let beyond_neighbors = |means: Array2<f64>| -> Array2<f64> {
+        Array2::from_shape_fn((n_frames, n_rows - 2), |(frame, row)| {
+            means[[frame, row + 1]] - 0.5 * (means[[frame, row]] + means[[frame, row + 2]])
+        })
+    };
     let mut covariances = Vec::new();
     for start in (0..n_cols).step_by(cols) {
-        let (a, b) = (means(start), means(start + cols - half));
-        for row in 0..n_rows {
-            let other = (row + apart) % n_rows;
+        let a = beyond_neighbors(means(start));
+        let b = beyond_neighbors(means(start + cols - half));
+        for row in 0..n_rows - 2 {
+            let other = (row + apart) % (n_rows - 2);
             let mut sum = 0.0;
             for frame in 0..n_frames {
                 sum += a[[frame, row]] * (b[[frame, row]] - b[[frame, other]]);
             }
             if sum.is_finite() {
-                covariances.push(sum / n_frames as f64);
+                covariances.push(sum / (1.5 * n_frames as f64));
             }
         }
     }
@@ -143,8 +151,10 @@ fn of_segments(
     }
     let variance = median(&covariances);
     let away: Vec<f64> = covariances.iter().map(|c| (c - variance).abs()).collect();
-    // Of the median of as many rows; d(√x) = dx / 2√x, at least where x is one standard error.
-    let error = 1.2533 * 1.4826 * median(&away) / (covariances.len() as f64).sqrt();
+    // Of the median of as many rows, of which neighbors share what they have beyond each other: their products correlate by
+    // 4/9 and 1/36. d(√x) = dx / 2√x, at least where x is one standard error.
+    let shared = f64::sqrt(1.0 + 2.0 * (4.0 / 9.0 + 1.0 / 36.0));
+    let error = 1.2533 * 1.4826 * shared * median(&away) / (covariances.len() as f64).sqrt();
     Some(SharedOffset {
         cols,
         sd: WithError {
