@@ -12,7 +12,7 @@ Examples:
   halotau calibrate recipe.toml
   halotau calibrate recipe.toml --write && halotau run recipe.toml";
 
-/// Measure beam stop, bad pixels, center, descan, ellipse, drift, beam current and bad scans
+/// Measure what the microscope did: beam stop, bad pixels, geometry, drift, bad scans
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Calibrate {
