@@ -93,10 +93,7 @@ fn product() {
 
 fn plain_products(counts: &Array2<f64>) -> Array2<f64> {
     Array2::from_shape_fn((N_TIMES, N_TIMES), |(first, second)| {
-        let pairs = counts
-            .row(first)
-            .into_iter()
-            .zip(counts.row(second).into_iter());
+        let pairs = counts.row(first).into_iter().zip(counts.row(second));
         pairs.map(|(x, y)| x * y).sum()
     })
 }

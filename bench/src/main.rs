@@ -11,7 +11,7 @@ use std::path::Path;
 
 use cpu_time::ProcessTime;
 use halotau::axes::{QRange, TimeAxis, TimeBasis};
-use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
+use halotau::calibrate::{Calibration, CenterOrigin, CenterPath, Descan, Ellipse};
 use halotau::correlate;
 use halotau::map::analyze;
 use halotau::ndarray::Array2;
@@ -169,6 +169,7 @@ fn reduce(source: &dyn FrameSource) -> halotau::Result<(Reduction, Vec<RingSerie
                 center_error: 0.0,
                 center_origin: CenterOrigin::Given,
                 descan: Descan::default(),
+                center_path: CenterPath::default(),
                 ellipse: Ellipse::default(),
                 q_step_per_nm: Q_STEP_PER_NM,
                 pixel_valid: Array2::from_elem((shape.pattern_rows, shape.pattern_cols), true),

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cpu_time::ProcessTime;
 use halotau::analysis::Analysis;
@@ -119,9 +119,9 @@ fn run() -> Outcome {
 }
 
 /// CPU seconds of reading and reducing, of the analysis, and of both; and the analysis.
-fn once(file: &PathBuf, bin: usize, stretch: Stretch) -> Outcome<([f64; 3], Analysis)> {
+fn once(file: &Path, bin: usize, stretch: Stretch) -> Outcome<([f64; 3], Analysis)> {
     let start = ProcessTime::now();
-    let source = open(&OpenRequest::new(file.clone()))?;
+    let source = open(&OpenRequest::new(file.to_path_buf()))?;
     let header = source.header();
     let shape = header.shape;
     let valid = Array2::from_elem((shape.pattern_rows, shape.pattern_cols), true);
