@@ -233,27 +233,31 @@ impl Flattening<'_> {
         polar_px(&self.ellipse, row, col).0
     }
 
-    /// The profile at every native pixel; the nearest ring that has a mean where it has none.
+    /// The profile at every native pixel; between the nearest rings that have a mean where it has none.
     pub(crate) fn expected(&self, dim: (usize, usize)) -> Array2<f64> {
         let profile = self.profile;
         let finite = || (0..profile.mean.len()).filter(|&bin| profile.mean[bin].is_finite());
-        let (Some(first), Some(last)) = (finite().next(), finite().next_back()) else {
+        if finite().next().is_none() {
             return Array2::from_elem(dim, 1.0);
+        }
+        let between = |radius: f64| {
+            let inner = finite().rfind(|&bin| profile.radius[bin] <= radius);
+            let outer = finite().find(|&bin| profile.radius[bin] > radius);
+            match (inner, outer) {
+                (Some(inner), Some(outer)) => {
+                    let (from, to) = (profile.radius[inner], profile.radius[outer]);
+                    let share = (radius - from) / (to - from);
+                    (1.0 - share) * profile.mean[inner] + share * profile.mean[outer]
+                }
+                (Some(only), None) | (None, Some(only)) => profile.mean[only],
+                (None, None) => 1.0,
+            }
         };
         let floor = 1e-3 * profile.mean.iter().copied().fold(0.0, f64::max);
         Array2::from_shape_fn(dim, |at| {
             let radius = self.radius(at) / self.factor as f64;
-            let value = profile.at(radius).map_or_else(
-                || {
-                    if radius < profile.radius[first] {
-                        profile.mean[first]
-                    } else {
-                        profile.mean[last]
-                    }
-                },
-                |(value, _)| value,
-            );
-            value.max(floor)
+            let value = profile.at(radius).map(|(value, _)| value);
+            value.unwrap_or_else(|| between(radius)).max(floor)
         })
     }
 }
