@@ -194,9 +194,6 @@ fn pattern(recipe: &Recipe) -> Result<()> {
         let cols = [descan.col_per_row, descan.col_per_col];
         finite("pattern.descan", &[rows, cols].concat())?;
     }
-    if let Some(path) = &pattern.center_path {
-        finite("pattern.center_path", path.knots().as_flattened())?;
-    }
     if let Some(ellipse) = &pattern.ellipse {
         finite("pattern.ellipse", &[ellipse.angle_rad])?;
         require(

@@ -18,10 +18,37 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!((path.whole(0), path.whole(50), path.whole(100)), ((-1, 0), (0, 0), (1, 0)));
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Vec<[f64; 3]>", into = "Vec<[f64; 3]>")]
 pub struct CenterPath {
     /// `[index of the scan, rows, columns]`, by index.
     knots: Vec<[f64; 3]>,
+}
+
+impl TryFrom<Vec<[f64; 3]>> for CenterPath {
+    type Error = String;
+
+    /// What a person wrote is taken as it stands or not at all.
+    fn try_from(knots: Vec<[f64; 3]>) -> Result<Self, String> {
+        if let Some(knot) = knots
+            .iter()
+            .find(|knot| knot.iter().any(|v| !v.is_finite()))
+        {
+            return Err(format!("{knot:?} is not finite"));
+        }
+        if let Some(pair) = knots.windows(2).find(|pair| pair[0][0] >= pair[1][0]) {
+            return Err(format!(
+                "the scans of a path must ascend, {} is followed by {}",
+                pair[0][0], pair[1][0]
+            ));
+        }
+        Ok(Self { knots })
+    }
+}
+
+impl From<CenterPath> for Vec<[f64; 3]> {
+    fn from(path: CenterPath) -> Self {
+        path.knots
+    }
 }
 
 impl CenterPath {
@@ -68,5 +95,29 @@ impl CenterPath {
     pub fn whole(&self, time: usize) -> (i32, i32) {
         let (row, col) = self.at(time as f64);
         (libm::round(row) as i32, libm::round(col) as i32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_goes_back_or_nowhere_is_refused() {
+        let read = |text: &str| serde_json::from_str::<CenterPath>(text);
+        let path = CenterPath::new(vec![[9.0, 1.0, 0.0], [0.0, -1.0, 0.5]]);
+        let back = read("[[0.0, -1.0, 0.5], [9.0, 1.0, 0.0]]");
+        assert_eq!(back.ok(), Some(path));
+        for wrong in [
+            "[[5.0, 0.1, 0.0], [2.0, 0.3, 0.0]]",
+            "[[2.0, 0.1, 0.0], [2.0, 0.3, 0.0]]",
+        ] {
+            let error = read(wrong).map_err(|error| error.to_string());
+            assert!(
+                error.is_err_and(|text| text.contains("must ascend")),
+                "{wrong}"
+            );
+        }
+        assert!(CenterPath::try_from(vec![[0.0, f64::NAN, 0.0]]).is_err());
     }
 }
