@@ -121,6 +121,15 @@ pub(crate) fn open(loaded: &Loaded, block: &DataBlock) -> Result<Opened> {
     let shape = header.shape;
     let pattern = &recipe.pattern;
     let native = (shape.pattern_rows, shape.pattern_cols);
+    let too_wide = |cols: &usize| *cols > native.1;
+    if let Some(cols) = pattern.common_mode_cols.filter(too_wide) {
+        let setting = CoreError::Setting {
+            key: "pattern.common_mode_cols".to_owned(),
+            value: cols.to_string(),
+            problem: format!("a row of the patterns has {} pixels", native.1),
+        };
+        return Err(setting.into());
+    }
     let read = |file: &Option<PathBuf>| {
         file.as_deref()
             .map(|file| read_pattern(&loaded.folder, file))
