@@ -205,9 +205,9 @@ fn prepare_as_begun(loaded: &Loaded, block: &DataBlock, folder: &Path) -> Result
     let path = folder.join(KEPT).join(CALIBRATION);
     let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::usage(
-            "--task",
+            "--task and --finish",
             format!(
-                "nothing was begun in {}; run the same command with --tasks N once",
+                "nothing was begun in {}; run this command with --tasks N first",
                 folder.display()
             ),
         ),
