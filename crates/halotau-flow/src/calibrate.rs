@@ -85,15 +85,7 @@ pub fn calibrate(
     context: &Context<'_>,
 ) -> Result<Calibrated> {
     let opened = open(loaded, block)?;
-    let settings = CalibrationSettings {
-        center: Find::Auto,
-        descan: Find::Auto,
-        center_path: Find::Auto,
-        ellipse: Find::Auto,
-        beam_stop: Find::Auto,
-        bad_pixels: Find::Auto,
-        ..loaded.recipe.calibration.clone()
-    };
+    let settings = loaded.recipe.calibration.clone().auto();
     measured(&opened, &loaded.recipe, &settings, pictures, context)
 }
 

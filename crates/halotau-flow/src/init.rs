@@ -84,7 +84,7 @@ fn from_headers(
     profile: Profile,
 ) -> (Recipe, Vec<Unfilled>, Vec<Warning>) {
     let mut recipe = Recipe::of(profile);
-    recipe.calibration = CalibrationSettings::auto();
+    recipe.calibration = CalibrationSettings::default().auto();
     let mut unfilled = Vec::new();
     let mut warnings: Vec<Warning> = headers
         .iter()

@@ -422,8 +422,8 @@ impl Default for CalibrationSettings {
 }
 
 impl CalibrationSettings {
-    /// Everything is measured.
-    pub fn auto() -> Self {
+    /// The same where everything is measured.
+    pub fn auto(self) -> Self {
         Self {
             center: Find::Auto,
             descan: Find::Auto,
@@ -431,7 +431,7 @@ impl CalibrationSettings {
             ellipse: Find::Auto,
             beam_stop: Find::Auto,
             bad_pixels: Find::Auto,
-            ..Self::default()
+            ..self
         }
     }
 

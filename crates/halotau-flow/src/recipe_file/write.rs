@@ -265,7 +265,7 @@ mod tests {
             camera_length_mm: Some(330.0),
             pixel_um: Some(48.0),
             sample_mib: 16,
-            ..CalibrationSettings::auto()
+            ..CalibrationSettings::default().auto()
         };
         recipe.reduction.q_range_per_nm = Some(QRange::new(2.5, 6.0));
         recipe.time.exclude = vec![57];
