@@ -29,6 +29,15 @@ use rand_xoshiro::rand_core::SeedableRng;
 
 const PERIOD_S: f64 = 10.0;
 
+/// A sample with vacuum beside it that grows thicker away from it.
+fn wedge(seed: u64) -> Glass {
+    Glass {
+        edge: Some(straight_edge),
+        thickness_gradient: 0.4,
+        ..base(seed)
+    }
+}
+
 fn base(seed: u64) -> Glass {
     let n_times = 40;
     Glass {
@@ -272,41 +281,15 @@ fn course(n_seeds: u64, word: &str) {
             )
         }),
         ("edge, 3 steps", DriftMethod::Auto, |seed| {
-            moving(
-                Glass {
-                    edge: Some(straight_edge),
-                    thickness_gradient: 0.4,
-                    ..base(seed)
-                },
-                3.0,
-                0.05,
-            )
+            moving(wedge(seed), 3.0, 0.05)
         }),
         (
             "edge, 3 steps, speckle alone",
             DriftMethod::Speckle,
-            |seed| {
-                moving(
-                    Glass {
-                        edge: Some(straight_edge),
-                        thickness_gradient: 0.4,
-                        ..base(seed)
-                    },
-                    3.0,
-                    0.05,
-                )
-            },
+            |seed| moving(wedge(seed), 3.0, 0.05),
         ),
         ("edge, 3 steps, images alone", DriftMethod::Images, |seed| {
-            moving(
-                Glass {
-                    edge: Some(straight_edge),
-                    thickness_gradient: 0.4,
-                    ..base(seed)
-                },
-                3.0,
-                0.05,
-            )
+            moving(wedge(seed), 3.0, 0.05)
         }),
     ];
     for (name, method, make) in cases.into_iter().filter(|(name, ..)| name.contains(word)) {
