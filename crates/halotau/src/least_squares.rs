@@ -27,11 +27,12 @@ use crate::simd::Isa;
 use condition::condition;
 use sums::{center, dot, norm_and_product, residual_sums, shape_sums};
 
-pub(crate) use sums::unit_shape;
+pub(crate) use sums::{UNITS, padded, padded_len, products_of_units, unit_shape};
 
 /// A family of curves with `N` nonlinear parameters.
 pub(crate) trait Shape<const N: usize> {
-    /// Writes the shape and its derivative to each parameter, all of the length of the data.
+    /// Writes the shape and its derivative to each parameter, all of the length of the padded data; any finite number behind the last
+    /// point.
     fn evaluate(
         &mut self,
         parameters: &[f64; N],
@@ -51,10 +52,11 @@ pub(crate) enum Offset {
 
 /// The data of a fit: values, weights of their squared residuals, and what is known of the offset.
 #[derive(Debug, Clone)]
-pub(crate) struct Data {
-    /// Values less the fixed offset or less their weighted mean.
+pub(crate) struct Data<'a> {
+    /// Values less the fixed offset or less their weighted mean, [`padded`].
     centered: Vec<f64>,
-    weights: Vec<f64>,
+    /// [`padded`].
+    weights: &'a [f64],
     total_weight: f64,
     level: f64,
     offset: Offset,
@@ -93,6 +95,10 @@ const NEAR: f64 = 1e-2;
 /// 1e-6 standard errors for a hundred points: far below what the data say, far above rounding.
 const COST_TOLERANCE: f64 = 1e-13;
 
+/// A search is given up where so many times the gain of a full step would not bring it below a minimum that is known. Steps
+/// of the search gain what the linear model says to within a third near a minimum, and the sum of all later gains is less than the first.
+const LEAD: f64 = 5.0;
+
 /// The cost of a perfect fit is rounding of the data: squares of 1e-15 of them.
 const ROUNDING: f64 = 1e-30;
 
@@ -102,22 +108,19 @@ const MAX_ITERATIONS: usize = 200;
 /// Above this damping a step is below rounding, and none lowers the cost.
 const MAX_DAMPING: f64 = 1e14;
 
-impl Data {
-    /// Pairs values and weights; weights must be positive and values finite for a finite cost.
-    pub(crate) fn new(values: Vec<f64>, weights: Vec<f64>, offset: Offset) -> Self {
+impl<'a> Data<'a> {
+    /// Pairs values and weights, both [`padded`]; weights must be positive up to the padding and values finite for a finite cost.
+    pub(crate) fn new(values: Vec<f64>, weights: &'a [f64], offset: Offset) -> Self {
         let total_weight = weights.iter().sum::<f64>();
         let level = match offset {
             Offset::Fixed(level) => level,
-            Offset::Free => {
-                let sum: f64 = values.iter().zip(&weights).map(|(y, w)| y * w).sum();
-                sum / total_weight
-            }
+            Offset::Free => dot(Isa::best(), &values, weights) / total_weight,
         };
         let mut centered = values;
         for value in &mut centered {
             *value -= level;
         }
-        let (flat_cost, _) = norm_and_product(Isa::best(), &weights, &centered, &centered);
+        let (flat_cost, _) = norm_and_product(Isa::best(), weights, &centered, &centered);
         Self {
             centered,
             weights,
@@ -128,7 +131,7 @@ impl Data {
         }
     }
 
-    /// Number of values.
+    /// Number of values with their padding.
     pub(crate) fn len(&self) -> usize {
         self.centered.len()
     }
@@ -149,8 +152,8 @@ impl Data {
     /// much as it would gain, so that the search finds its way to positive amplitudes.
     /// Good to about 1e-16 of [`Self::cost_without_shape`]: enough to choose where a search starts.
     pub(crate) fn signed_cost(&self, shape: &mut [f64]) -> f64 {
-        center(&self.weights, self.total_weight, self.offset, shape);
-        let (norm, product) = norm_and_product(Isa::best(), &self.weights, shape, &self.centered);
+        center(self.weights, self.total_weight, self.offset, shape);
+        let (norm, product) = norm_and_product(Isa::best(), self.weights, shape, &self.centered);
         if norm > 0.0 {
             self.flat_cost - product * product.abs() / norm
         } else {
@@ -158,32 +161,40 @@ impl Data {
         }
     }
 
-    /// [`Self::signed_cost`] of a shape that [`unit_shape`] prepared for the weights and offset of these data.
-    pub(crate) fn signed_cost_of_unit(&self, unit: &[f64]) -> f64 {
-        let product = dot(Isa::best(), unit, &self.centered);
-        self.flat_cost - product * product.abs()
+    /// [`Self::signed_cost`] of shapes that [`unit_shape`] prepared for the weights and offset of these data, `[point][shape]`.
+    pub(crate) fn signed_costs_of_units(&self, units: &[[f64; UNITS]]) -> [f64; UNITS] {
+        let products = products_of_units(Isa::best(), units, &self.centered);
+        products.map(|product| self.flat_cost - product * product.abs())
     }
 
     /// Searches downhill from `start` within `bounds`, `[lower, upper]` of each parameter.
     ///
-    /// The search ends early where it comes close to a minimum that is `known`: it would end there as well.
+    /// The search ends early where it comes close to a minimum that is `known`, since it would end there as well, and where it has no
+    /// hope to end lower.
     pub(crate) fn minimize<const N: usize>(
         &self,
         model: &mut impl Shape<N>,
         start: [f64; N],
         bounds: &[[f64; 2]; N],
         known: &[Minimum<N>],
+        buffers: &mut Buffers<N>,
     ) -> Minimum<N> {
-        let mut buffers = Buffers::new(self.len());
-        let mut here = self.project(model, clamp(start, bounds), &mut buffers);
+        let mut here = self.project(model, clamp(start, bounds), buffers);
         let rounding = ROUNDING * self.flat_cost;
         let mut damping = 1e-3;
         let mut iterations = 0;
         let converged = loop {
             let free = free_parameters(&here, bounds);
             let full = solve(&here, &free, 0.0);
-            if here.decrease(&full) <= COST_TOLERANCE * here.cost || here.cost <= rounding {
+            let expected = here.decrease(&full);
+            if expected <= COST_TOLERANCE * here.cost || here.cost <= rounding {
                 break true;
+            }
+            let hopeless = |minimum: &Minimum<N>| {
+                minimum.amplitude > 0.0 && here.cost - LEAD * expected > minimum.cost
+            };
+            if known.iter().any(hopeless) {
+                break false;
             }
             if let Some(minimum) = known
                 .iter()
@@ -200,7 +211,7 @@ impl Data {
                 std::array::from_fn(|a| here.parameters[a] + step[a]),
                 bounds,
             );
-            let there = self.project(model, moved, &mut buffers);
+            let there = self.project(model, moved, buffers);
             if there.cost < here.cost {
                 // Where the curvature is off by two, full steps jump from one side of the minimum to the other and
                 // gain next to nothing: the damping falls only as far as the gain was the one expected.
@@ -234,12 +245,12 @@ impl Data {
     ) -> Point<N> {
         let Buffers { shape, derivatives } = buffers;
         model.evaluate(&parameters, shape, derivatives);
-        let mean = center(&self.weights, self.total_weight, self.offset, shape);
+        let mean = center(self.weights, self.total_weight, self.offset, shape);
         for derivative in derivatives.iter_mut() {
-            center(&self.weights, self.total_weight, self.offset, derivative);
+            center(self.weights, self.total_weight, self.offset, derivative);
         }
         let isa = Isa::best();
-        let first = shape_sums(&self.weights, &self.centered, shape, derivatives);
+        let first = shape_sums(isa, self.weights, &self.centered, shape, derivatives);
         if first.norm.is_nan() || first.norm <= 0.0 {
             return Point {
                 parameters,
@@ -254,7 +265,7 @@ impl Data {
         let share = first.cross.map(|cross| cross / first.norm);
         let second = residual_sums(
             isa,
-            &self.weights,
+            self.weights,
             &self.centered,
             shape,
             derivatives,
@@ -283,8 +294,8 @@ impl Data {
         &self,
         model: &mut impl Shape<N>,
         minimum: &Minimum<N>,
+        mut buffers: Buffers<N>,
     ) -> f64 {
-        let mut buffers = Buffers::new(self.len());
         model.evaluate(
             &minimum.parameters,
             &mut buffers.shape,
@@ -329,13 +340,15 @@ impl<const N: usize> Point<N> {
     }
 }
 
-struct Buffers<const N: usize> {
+/// Where the shape and its derivatives are computed.
+pub(crate) struct Buffers<const N: usize> {
     shape: Vec<f64>,
     derivatives: [Vec<f64>; N],
 }
 
 impl<const N: usize> Buffers<N> {
-    fn new(len: usize) -> Self {
+    /// For data of this length with padding.
+    pub(crate) fn new(len: usize) -> Self {
         Self {
             shape: vec![0.0; len],
             derivatives: std::array::from_fn(|_| vec![0.0; len]),
@@ -416,14 +429,28 @@ mod tests {
         }
     }
 
+    fn search(
+        values: &[f64],
+        weights: &[f64],
+        offset: Offset,
+        start: f64,
+        bounds: [f64; 2],
+    ) -> Minimum<1> {
+        let weights = padded(weights.iter().copied());
+        let data = Data::new(padded(values.iter().copied()), &weights, offset);
+        let mut buffers = Buffers::new(data.len());
+        data.minimize(&mut Decay, [start], &[bounds], &[], &mut buffers)
+    }
+
     #[test]
     fn halving_values_have_the_rate_ln_2() {
-        let data = Data::new(
-            vec![9.0, 5.0, 3.0, 2.0],
-            vec![1.0, 2.0, 1.0, 3.0],
+        let minimum = search(
+            &[9.0, 5.0, 3.0, 2.0],
+            &[1.0, 2.0, 1.0, 3.0],
             Offset::Fixed(1.0),
+            0.1,
+            [0.0, 5.0],
         );
-        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 5.0]], &[]);
         assert!(minimum.converged);
         assert!((minimum.parameters[0] - 2.0_f64.ln()).abs() < 1e-12);
         assert!((minimum.amplitude - 8.0).abs() < 1e-11);
@@ -431,20 +458,20 @@ mod tests {
 
     #[test]
     fn a_free_offset_is_found() {
-        let data = Data::new(vec![9.0, 5.0, 3.0, 2.0, 1.5], vec![1.0; 5], Offset::Free);
-        let minimum = data.minimize(&mut Decay, [0.3], &[[0.01, 5.0]], &[]);
+        let values = [9.0, 5.0, 3.0, 2.0, 1.5];
+        let minimum = search(&values, &[1.0; 5], Offset::Free, 0.3, [0.01, 5.0]);
         assert!((minimum.offset - 1.0).abs() < 1e-9, "{minimum:?}");
         assert!((minimum.parameters[0] - 2.0_f64.ln()).abs() < 1e-9);
     }
 
     #[test]
     fn the_search_ends_at_a_bound_and_a_rising_curve_has_no_amplitude() {
-        let data = Data::new(vec![8.0, 4.0, 2.0], vec![1.0; 3], Offset::Fixed(0.0));
-        let minimum = data.minimize(&mut Decay, [0.1], &[[0.0, 0.5]], &[]);
+        let within =
+            |values: &[f64]| search(values, &[1.0; 3], Offset::Fixed(0.0), 0.1, [0.0, 0.5]);
+        let minimum = within(&[8.0, 4.0, 2.0]);
         assert_eq!(minimum.parameters[0], 0.5);
         assert!(minimum.converged);
-        let rising = Data::new(vec![-3.0, -2.0, -1.0], vec![1.0; 3], Offset::Fixed(0.0));
-        let minimum = rising.minimize(&mut Decay, [0.1], &[[0.0, 0.5]], &[]);
+        let minimum = within(&[-3.0, -2.0, -1.0]);
         assert_eq!((minimum.amplitude, minimum.cost), (0.0, 14.0));
     }
 }

@@ -15,9 +15,8 @@ pub(super) fn condition(mut columns: Vec<Vec<f64>>) -> f64 {
         if !(norm > 0.0 && norm.is_finite()) {
             return f64::INFINITY;
         }
-        for value in column {
-            *value /= norm;
-        }
+        let scale = 1.0 / norm;
+        column.iter_mut().for_each(|value| *value *= scale);
     }
     let n = columns.len();
     let mut small = vec![vec![0.0; n]; n];
@@ -33,7 +32,8 @@ pub(super) fn condition(mut columns: Vec<Vec<f64>>) -> f64 {
         let norm = dot(isa, column, column).sqrt();
         small[col] = norm;
         if norm > 0.0 {
-            column.iter_mut().for_each(|value| *value /= norm);
+            let scale = 1.0 / norm;
+            column.iter_mut().for_each(|value| *value *= scale);
         }
     }
     // Four columns are orthogonal to rounding after five sweeps or fewer.

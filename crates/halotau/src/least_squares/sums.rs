@@ -1,13 +1,33 @@
 //! Weighted sums over the points of a curve, all that a step of the search needs in two passes.
 //!
 //! Every sum is of eight partial sums, each over every eighth point, and no operation is fused with another: the result has the same
-//! bits with and without vector instructions.
+//! bits with and without vector instructions. Arrays are padded to whole vectors with points of weight zero ([`padded`]); loops over
+//! the points that are left over would take longer than the vectors.
 
 use super::Offset;
 use crate::simd::{Isa, dispatch};
 
 /// Partial sums: one vector of `f64` on the widest processor.
 const LANES: usize = 8;
+
+/// Shapes whose products with data are summed at once: sums that wait for each other would take longer than the sums.
+pub(crate) const UNITS: usize = 32;
+
+/// Numbers of a curve, with zeros behind them up to whole vectors.
+///
+/// ```text
+/// [1, 2, 3]  ->  [1, 2, 3, 0, 0, 0, 0, 0]
+/// ```
+pub(crate) fn padded(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.resize(padded_len(values.len()), 0.0);
+    values
+}
+
+/// The length of [`padded`] numbers.
+pub(crate) fn padded_len(len: usize) -> usize {
+    len.next_multiple_of(LANES)
+}
 
 /// Sums of a shape with itself, with the data and with its derivatives.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +90,25 @@ dispatch! {
 }
 
 dispatch! {
+    /// The product of each of [`UNITS`] shapes with the data, `[point][shape]`.
+    pub(crate) fn products_of_units(units: &[[f64; UNITS]], data: &[f64]) -> [f64; UNITS] {
+        plain_products_of_units(units, data)
+    }
+}
+
+dispatch! {
+    /// The first pass of a step.
+    pub(super) fn shape_sums [const N: usize] [N] (
+        weights: &[f64],
+        data: &[f64],
+        shape: &[f64],
+        derivatives: &[Vec<f64>; N],
+    ) -> ShapeSums<N> {
+        plain_shape_sums(weights, data, shape, derivatives)
+    }
+}
+
+dispatch! {
     /// The second pass: of the residual `data − amplitude · shape` and of the derivatives of the model, freed of what the
     /// amplitude takes over, `amplitude · (derivative − share · shape)`.
     pub(super) fn residual_sums [const N: usize] [N] (
@@ -84,37 +123,31 @@ dispatch! {
     }
 }
 
-/// Eight numbers of a slice from a place on; zeros beyond its end.
+/// Whole vectors of a slice; arrays of a fit are padded to them.
 #[inline(always)]
-fn lanes(values: &[f64], start: usize) -> [f64; LANES] {
-    match values[start..].first_chunk::<LANES>() {
-        Some(whole) => *whole,
-        None => {
-            let mut part = [0.0; LANES];
-            part[..values.len() - start].copy_from_slice(&values[start..]);
-            part
-        }
-    }
+fn vectors(values: &[f64]) -> &[[f64; LANES]] {
+    let (vectors, _) = values.as_chunks::<LANES>();
+    vectors
 }
 
 #[inline(always)]
 fn total(sums: [f64; LANES]) -> f64 {
-    let mut total = 0.0;
-    for sum in sums {
-        total += sum;
-    }
-    total
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 #[inline(always)]
 fn plain_dot(left: &[f64], right: &[f64]) -> f64 {
-    let len = left.len().min(right.len());
+    let ((left, left_rest), (right, right_rest)) =
+        (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
-    for start in (0..len).step_by(LANES) {
-        let (l, r) = (lanes(&left[..len], start), lanes(&right[..len], start));
+    for (l, r) in left.iter().zip(right) {
         for lane in 0..LANES {
             sums[lane] += l[lane] * r[lane];
         }
+    }
+    for (lane, (l, r)) in left_rest.iter().zip(right_rest).enumerate() {
+        sums[lane] += l * r;
     }
     total(sums)
 }
@@ -122,12 +155,8 @@ fn plain_dot(left: &[f64], right: &[f64]) -> f64 {
 #[inline(always)]
 fn plain_norm_and_product(weights: &[f64], shape: &[f64], data: &[f64]) -> (f64, f64) {
     let (mut norm, mut product) = ([0.0; LANES], [0.0; LANES]);
-    for start in (0..weights.len()).step_by(LANES) {
-        let (w, s, y) = (
-            lanes(weights, start),
-            lanes(shape, start),
-            lanes(data, start),
-        );
+    let points = vectors(weights).iter().zip(vectors(shape));
+    for ((w, s), y) in points.zip(vectors(data)) {
         for lane in 0..LANES {
             let weighted = w[lane] * s[lane];
             norm[lane] += weighted * s[lane];
@@ -137,8 +166,19 @@ fn plain_norm_and_product(weights: &[f64], shape: &[f64], data: &[f64]) -> (f64,
     (total(norm), total(product))
 }
 
-/// The first pass of a step. Not compiled for wider vectors, which were measured to be three times slower here.
-pub(super) fn shape_sums<const N: usize>(
+#[inline(always)]
+fn plain_products_of_units(units: &[[f64; UNITS]], data: &[f64]) -> [f64; UNITS] {
+    let mut products = [0.0; UNITS];
+    for (units, y) in units.iter().zip(data) {
+        for lane in 0..UNITS {
+            products[lane] += units[lane] * y;
+        }
+    }
+    products
+}
+
+#[inline(always)]
+fn plain_shape_sums<const N: usize>(
     weights: &[f64],
     data: &[f64],
     shape: &[f64],
@@ -146,12 +186,9 @@ pub(super) fn shape_sums<const N: usize>(
 ) -> ShapeSums<N> {
     let (mut norm, mut product) = ([0.0; LANES], [0.0; LANES]);
     let mut cross = [[0.0; LANES]; N];
-    for start in (0..weights.len()).step_by(LANES) {
-        let (w, s, y) = (
-            lanes(weights, start),
-            lanes(shape, start),
-            lanes(data, start),
-        );
+    let slopes: [_; N] = std::array::from_fn(|a| vectors(&derivatives[a]));
+    let points = vectors(weights).iter().zip(vectors(shape));
+    for (at, ((w, s), y)) in points.zip(vectors(data)).enumerate() {
         let mut weighted = [0.0; LANES];
         for lane in 0..LANES {
             weighted[lane] = w[lane] * s[lane];
@@ -159,7 +196,7 @@ pub(super) fn shape_sums<const N: usize>(
             product[lane] += weighted[lane] * y[lane];
         }
         for a in 0..N {
-            let d = lanes(&derivatives[a], start);
+            let d = &slopes[a][at];
             for lane in 0..LANES {
                 cross[a][lane] += weighted[lane] * d[lane];
             }
@@ -184,29 +221,26 @@ fn plain_residual_sums<const N: usize>(
     let mut cost = [0.0; LANES];
     let mut gradient = [[0.0; LANES]; N];
     let mut curvature = [[[0.0; LANES]; N]; N];
-    for start in (0..weights.len()).step_by(LANES) {
-        let (w, s, y) = (
-            lanes(weights, start),
-            lanes(shape, start),
-            lanes(data, start),
-        );
+    let slopes: [_; N] = std::array::from_fn(|a| vectors(&derivatives[a]));
+    let points = vectors(weights).iter().zip(vectors(shape));
+    for (at, ((w, s), y)) in points.zip(vectors(data)).enumerate() {
         let mut residual = [0.0; LANES];
         for lane in 0..LANES {
             residual[lane] = y[lane] - amplitude * s[lane];
             cost[lane] += w[lane] * residual[lane] * residual[lane];
         }
-        let mut slopes = [[0.0; LANES]; N];
+        let mut freed = [[0.0; LANES]; N];
         for a in 0..N {
-            let d = lanes(&derivatives[a], start);
+            let d = &slopes[a][at];
             let mut weighted = [0.0; LANES];
             for lane in 0..LANES {
-                slopes[a][lane] = amplitude * (d[lane] - share[a] * s[lane]);
-                weighted[lane] = w[lane] * slopes[a][lane];
+                freed[a][lane] = amplitude * (d[lane] - share[a] * s[lane]);
+                weighted[lane] = w[lane] * freed[a][lane];
                 gradient[a][lane] += weighted[lane] * residual[lane];
             }
             for b in 0..=a {
                 for lane in 0..LANES {
-                    curvature[a][b][lane] += weighted[lane] * slopes[b][lane];
+                    curvature[a][b][lane] += weighted[lane] * freed[b][lane];
                 }
             }
         }
@@ -228,9 +262,7 @@ mod tests {
     #[test]
     fn sums_are_the_same_bits_on_every_processor_and_those_of_the_definitions() {
         let curve = |seed: f64| -> Vec<f64> {
-            (0..105)
-                .map(|at| (seed * f64::from(at)).sin() + 1.5)
-                .collect()
+            padded((0..105).map(|at| (seed * f64::from(at)).sin() + 1.5))
         };
         let (weights, data, shape) = (curve(0.3), curve(0.7), curve(1.1));
         let derivatives = [curve(1.3), curve(1.7)];
@@ -242,7 +274,7 @@ mod tests {
             (
                 dot(isa, &data, &shape),
                 norm_and_product(isa, &weights, &shape, &data),
-                shape_sums(&weights, &data, &shape, &derivatives),
+                shape_sums(isa, &weights, &data, &shape, &derivatives),
                 residual_sums(
                     isa,
                     &weights,

@@ -3,7 +3,7 @@
 use super::shape::{FixedStretch, FreeStretch, Kww};
 use super::starts::{MAX_STARTS, Start, lowest_starts};
 use super::{ExponentFactor, FitOutcome, KwwFit, Stretch};
-use crate::least_squares::{Data, Minimum, Offset, Shape};
+use crate::least_squares::{Buffers, Data, Minimum, Offset, Shape, padded, padded_len};
 
 /// What is known of g at infinite lag before the fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,7 +92,7 @@ const BOUND_MARGIN: f64 = 0.01;
 /// ```
 pub fn fit(problem: &KwwProblem<'_>) -> KwwFit {
     match Prepared::new(problem, Some(problem.g)) {
-        Ok(mut prepared) => prepared.fit(problem.g, None),
+        Ok(prepared) => prepared.fit(problem.g, None),
         Err(outcome) => without_value(outcome),
     }
 }
@@ -130,7 +130,7 @@ pub fn fit(problem: &KwwProblem<'_>) -> KwwFit {
 pub fn fit_from(problem: &KwwProblem<'_>, start: &KwwFit) -> KwwFit {
     let start = (start.outcome == FitOutcome::Converged).then_some(start);
     match Prepared::new(problem, Some(problem.g)) {
-        Ok(mut prepared) => prepared.fit(problem.g, start),
+        Ok(prepared) => prepared.fit(problem.g, start),
         Err(outcome) => without_value(outcome),
     }
 }
@@ -167,11 +167,11 @@ pub fn fitted_curve(problem: &KwwProblem<'_>, fit: &KwwFit) -> Vec<f64> {
     let mut curve = vec![f64::NAN; problem.lag_s.len()];
     let lags = (0..problem.lag_s.len()).filter(|&lag| problem.in_record(lag).is_some());
     let lags: Vec<usize> = lags.collect();
-    let mut shape = vec![0.0; lags.len()];
+    let mut shape = vec![0.0; padded_len(lags.len())];
     let mut slope = [shape.clone()];
-    let mut kww = problem.kww(&lags, 1.0);
+    let kww = problem.kww(&lags, 1.0);
     let parameters = [libm::log(fit.tau_s)];
-    FixedStretch::new(&mut kww, fit.stretch).evaluate(&parameters, &mut shape, &mut slope);
+    FixedStretch::new(&kww, fit.stretch).evaluate(&parameters, &mut shape, &mut slope);
     for (value, lag) in shape.into_iter().zip(lags) {
         curve[lag] = fit.baseline + fit.contrast * value;
     }
@@ -198,7 +198,7 @@ impl KwwProblem<'_> {
         match self.finite_window {
             None => {
                 let times = lags.iter().map(|&lag| self.lag_s[lag] / unit_s);
-                Kww::at_lags(times.collect(), factor)
+                Kww::at_lags(times, factor)
             }
             Some(window) => {
                 let kept = lags.iter().filter_map(|&lag| self.in_record(lag)).collect();
@@ -219,6 +219,7 @@ impl KwwProblem<'_> {
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     lags: Vec<usize>,
+    /// [`padded`].
     weights: Vec<f64>,
     offset: Offset,
     kww: Kww,
@@ -271,7 +272,7 @@ impl Prepared {
             .fold(0.0_f64, |longest, &lag| longest.max(problem.lag_s[lag]));
         let kww = problem.kww(&lags, unit_s);
         Ok(Self {
-            weights: lags.iter().map(|&lag| problem.weights[lag]).collect(),
+            weights: padded(lags.iter().map(|&lag| problem.weights[lag])),
             lags,
             offset,
             kww,
@@ -290,12 +291,12 @@ impl Prepared {
     }
 
     /// The values of a curve at the lags.
-    pub(super) fn data(&self, g: &[f64]) -> Data {
-        let values = self.lags.iter().map(|&lag| g[lag]).collect();
-        Data::new(values, self.weights.clone(), self.offset)
+    pub(super) fn data(&self, g: &[f64]) -> Data<'_> {
+        let values = padded(self.lags.iter().map(|&lag| g[lag]));
+        Data::new(values, &self.weights, self.offset)
     }
 
-    fn fit(&mut self, g: &[f64], start: Option<&KwwFit>) -> KwwFit {
+    fn fit(&self, g: &[f64], start: Option<&KwwFit>) -> KwwFit {
         let data = self.data(g);
         let starts = match start {
             Some(fit) => vec![self.start(fit)],
@@ -328,15 +329,16 @@ impl Prepared {
     }
 
     /// Follows starts downhill to the lowest minimum.
-    pub(super) fn follow(&mut self, data: &Data, starts: &[Start]) -> KwwFit {
+    pub(super) fn follow(&self, data: &Data<'_>, starts: &[Start]) -> KwwFit {
         match self.stretch {
             Stretch::Fixed(stretch) => {
                 let bounds = [self.ln_tau_bounds];
-                let mut model = FixedStretch::new(&mut self.kww, stretch);
+                let mut model = FixedStretch::new(&self.kww, stretch);
                 let starts = starts.iter().map(|start| [start.ln_tau]);
-                match lowest(data, &mut model, starts, &bounds) {
+                let mut buffers = Buffers::new(data.len());
+                match lowest(data, &mut model, starts, &bounds, &mut buffers) {
                     Some(minimum) => {
-                        let condition = data.condition(&mut model, &minimum);
+                        let condition = data.condition(&mut model, &minimum, buffers);
                         let full = minimum.parameters[0];
                         self.result(&minimum, [full, self.ln_stretch_bounds[0]], condition)
                     }
@@ -345,11 +347,12 @@ impl Prepared {
             }
             Stretch::Free { .. } => {
                 let bounds = [self.ln_tau_bounds, self.ln_stretch_bounds];
-                let mut model = FreeStretch::new(&mut self.kww);
+                let mut model = FreeStretch::new(&self.kww);
                 let starts = starts.iter().map(|start| [start.ln_tau, start.ln_stretch]);
-                match lowest(data, &mut model, starts, &bounds) {
+                let mut buffers = Buffers::new(data.len());
+                match lowest(data, &mut model, starts, &bounds, &mut buffers) {
                     Some(minimum) => {
-                        let condition = data.condition(&mut model, &minimum);
+                        let condition = data.condition(&mut model, &minimum, buffers);
                         self.result(&minimum, minimum.parameters, condition)
                     }
                     None => no_contrast(data),
@@ -368,11 +371,9 @@ impl Prepared {
     }
 
     /// Calls `visit(ln_tau, shape)` for every tau of a row.
-    pub(super) fn scan_row(&mut self, ln_stretch: f64, visit: impl FnMut(f64, &mut [f64])) {
-        let mut shape = vec![0.0; self.weights.len()];
+    pub(super) fn scan_row(&self, ln_stretch: f64, visit: impl FnMut(f64, &mut [f64])) {
         let bounds = self.ln_tau_bounds;
-        self.kww
-            .scan(libm::exp(ln_stretch), bounds, &mut shape, visit);
+        self.kww.scan(libm::exp(ln_stretch), bounds, visit);
     }
 
     /// Places in such a row.
@@ -422,7 +423,7 @@ impl Prepared {
     }
 }
 
-fn no_contrast(data: &Data) -> KwwFit {
+fn no_contrast(data: &Data<'_>) -> KwwFit {
     KwwFit {
         contrast: 0.0,
         baseline: data.level(),
@@ -433,14 +434,15 @@ fn no_contrast(data: &Data) -> KwwFit {
 
 /// Follows every start downhill; the lowest end with an amplitude, `None` where there is no such end.
 fn lowest<const N: usize>(
-    data: &Data,
+    data: &Data<'_>,
     model: &mut impl Shape<N>,
     starts: impl Iterator<Item = [f64; N]>,
     bounds: &[[f64; 2]; N],
+    buffers: &mut Buffers<N>,
 ) -> Option<Minimum<N>> {
     let mut ends: Vec<Minimum<N>> = Vec::with_capacity(MAX_STARTS);
     for start in starts {
-        let end = data.minimize(model, start, bounds, &ends);
+        let end = data.minimize(model, start, bounds, &ends, buffers);
         ends.push(end);
     }
     ends.into_iter()

@@ -9,7 +9,7 @@ use super::{
     BaselineMode, ExponentFactor, FiniteWindow, FitOutcome, KwwFit, KwwProblem, Stretch, fit,
     fit_from,
 };
-use crate::least_squares::{Data, unit_shape};
+use crate::least_squares::{Data, UNITS, unit_shape};
 
 /// Numbers of shapes that are kept at most, 8 MiB; wider bounds are scanned anew for each curve.
 const MAX_KEPT: usize = 1 << 20;
@@ -61,15 +61,17 @@ pub struct KwwFitter {
 struct Shapes {
     /// Logarithms of stretch and tau of each place, by stretch, from the highest tau to the lowest.
     places: Vec<(f64, Vec<f64>)>,
-    /// The shape of each place as [`unit_shape`] makes it, one after another.
-    units: Vec<f64>,
+    /// The shape of each place as [`unit_shape`] makes it, `[block of places][point]`, places of a block side by side.
+    units: Vec<[f64; UNITS]>,
+    /// Points of a curve.
+    n_points: usize,
 }
 
 impl KwwFitter {
     /// Prepares for the lags, weights and settings of a problem; its curve is not looked at.
     pub fn new(problem: &KwwProblem<'_>) -> Self {
-        let mut prepared = Prepared::new(problem, None);
-        let shapes = prepared.as_mut().ok().and_then(Shapes::new);
+        let prepared = Prepared::new(problem, None);
+        let shapes = prepared.as_ref().ok().and_then(Shapes::new);
         Self {
             lag_s: problem.lag_s.to_vec(),
             weights: problem.weights.to_vec(),
@@ -96,7 +98,7 @@ impl KwwFitter {
             (Ok(prepared), Some(shapes)) if prepared.suits(g) => {
                 let data = prepared.data(g);
                 let starts = lowest_starts(&shapes.rows(&data));
-                prepared.clone().follow(&data, &starts)
+                prepared.follow(&data, &starts)
             }
             _ => fit(&self.problem(g)),
         }
@@ -108,7 +110,7 @@ impl KwwFitter {
             _ if start.outcome != FitOutcome::Converged => self.fit(g),
             Ok(prepared) if prepared.suits(g) => {
                 let starts = [prepared.start(start)];
-                prepared.clone().follow(&prepared.data(g), &starts)
+                prepared.follow(&prepared.data(g), &starts)
             }
             Ok(_) => fit_from(&self.problem(g), start),
             Err(outcome) => without_value(*outcome),
@@ -130,23 +132,32 @@ impl KwwFitter {
 }
 
 impl Shapes {
-    fn new(prepared: &mut Prepared) -> Option<Self> {
+    fn new(prepared: &Prepared) -> Option<Self> {
         let (weights, offset) = prepared.weighting();
-        let weights = weights.to_vec();
+        let rows = prepared.rows();
+        let n_places: usize = rows.iter().try_fold(0_usize, |n_places, &ln_stretch| {
+            n_places.checked_add(prepared.n_places(ln_stretch))
+        })?;
+        let n_blocks = n_places.div_ceil(UNITS);
+        let n_points = weights.len();
+        if n_blocks.checked_mul(n_points)? > MAX_KEPT / UNITS {
+            return None;
+        }
         let mut shapes = Self {
             places: Vec::new(),
-            units: Vec::new(),
+            units: vec![[0.0; UNITS]; n_blocks * n_points],
+            n_points,
         };
-        for ln_stretch in prepared.rows() {
-            if prepared.n_places(ln_stretch).saturating_mul(weights.len())
-                > MAX_KEPT - shapes.units.len()
-            {
-                return None;
-            }
+        let mut place = 0;
+        for ln_stretch in rows {
             let mut row = Vec::new();
             prepared.scan_row(ln_stretch, |ln_tau, shape| {
-                unit_shape(&weights, offset, shape);
-                shapes.units.extend_from_slice(shape);
+                unit_shape(weights, offset, shape);
+                let block = &mut shapes.units[place / UNITS * n_points..][..n_points];
+                for (units, &value) in block.iter_mut().zip(&*shape) {
+                    units[place % UNITS] = value;
+                }
+                place += 1;
                 row.push(ln_tau);
             });
             shapes.places.push((ln_stretch, row));
@@ -155,12 +166,13 @@ impl Shapes {
     }
 
     /// The scan of one curve.
-    fn rows(&self, data: &Data) -> Vec<Vec<Start>> {
-        let mut units = self.units.chunks_exact(data.len().max(1));
+    fn rows(&self, data: &Data<'_>) -> Vec<Vec<Start>> {
+        let blocks = self.units.chunks_exact(self.n_points.max(1));
+        let mut costs = blocks.flat_map(|units| data.signed_costs_of_units(units));
         let row = |(ln_stretch, row): &(f64, Vec<f64>)| {
-            let places = row.iter().zip(&mut units);
-            let start = |(&ln_tau, unit)| Start {
-                cost: data.signed_cost_of_unit(unit),
+            let places = row.iter().zip(&mut costs);
+            let start = |(&ln_tau, cost)| Start {
+                cost,
                 ln_tau,
                 ln_stretch: *ln_stretch,
             };

@@ -1,14 +1,16 @@
 //! The KWW function and its derivatives, at the lags or as a finite record shows it.
 
 use crate::exponential::exp;
-use crate::least_squares::Shape;
+use crate::least_squares::{Shape, padded, padded_len};
 use crate::simd::{Isa, dispatch};
+
+/// Times that are computed at once: one vector of `f64` on the widest processor.
+const LANES: usize = 8;
 
 /// Where the function is needed, in units of a reference time so that tau scales exactly with the time axis.
 #[derive(Debug, Clone)]
 pub(super) struct Kww {
-    /// Times at which the function is computed.
-    time: Vec<f64>,
+    /// Logarithms of the times at which the function is computed, [`padded`].
     ln_time: Vec<f64>,
     /// k in `exp[−k (t/tau)^stretch]`.
     factor: f64,
@@ -21,21 +23,21 @@ enum Sampling {
     /// They are the same.
     Lags,
     /// Computed at lags 1, 2, ... n − 1 steps, less the mean over the two windows; kept at some of them.
-    FiniteWindow {
-        n_times: usize,
-        kept: Vec<usize>,
-        full: Vec<f64>,
-        sums: Vec<f64>,
-    },
+    FiniteWindow { n_times: usize, kept: Vec<usize> },
+}
+
+/// What a finite record needs room for; empty without one.
+#[derive(Debug, Default)]
+struct Scratch {
+    computed: [Vec<f64>; 3],
+    sums: Vec<f64>,
 }
 
 impl Kww {
     /// The function at the given times, all positive.
-    pub(super) fn at_lags(time: Vec<f64>, factor: f64) -> Self {
-        let ln_time = time.iter().map(|&t| libm::log(t)).collect();
+    pub(super) fn at_lags(time: impl Iterator<Item = f64>, factor: f64) -> Self {
         Self {
-            time,
-            ln_time,
+            ln_time: padded(time.map(libm::log)),
             factor,
             sampling: Sampling::Lags,
         }
@@ -43,39 +45,41 @@ impl Kww {
 
     /// The function as a record of `n_times` scans `step` apart shows it, at `kept` lags counted in steps from 1.
     pub(super) fn in_window(n_times: usize, step: f64, kept: Vec<usize>, factor: f64) -> Self {
-        let time = (1..n_times).map(|lag| lag as f64 * step).collect();
         Self {
-            sampling: Sampling::FiniteWindow {
-                n_times,
-                kept,
-                full: vec![0.0; n_times.saturating_sub(1)],
-                sums: vec![0.0; n_times + 1],
-            },
-            ..Self::at_lags(time, factor)
+            sampling: Sampling::FiniteWindow { n_times, kept },
+            ..Self::at_lags((1..n_times).map(|lag| lag as f64 * step), factor)
         }
     }
 
-    /// Values at the computed times to values at the lags; `at_zero` is the value at lag 0.
-    fn sample(&mut self, at_zero: f64, computed: &[f64], sampled: &mut [f64]) {
-        match &mut self.sampling {
+    fn scratch(&self) -> Scratch {
+        match self.sampling {
+            Sampling::Lags => Scratch::default(),
+            Sampling::FiniteWindow { n_times, .. } => Scratch {
+                computed: std::array::from_fn(|_| vec![0.0; self.ln_time.len()]),
+                sums: vec![0.0; n_times + 1],
+            },
+        }
+    }
+
+    /// Values at the computed times, which are changed, to values at the lags; `at_zero` is the value at lag 0.
+    fn sample(&self, at_zero: f64, computed: &mut [f64], sums: &mut [f64], sampled: &mut [f64]) {
+        match &self.sampling {
             Sampling::Lags => sampled.copy_from_slice(computed),
-            Sampling::FiniteWindow {
-                n_times,
-                kept,
-                full,
-                sums,
-            } => {
-                full.copy_from_slice(computed);
-                subtract_window_mean(at_zero, full, *n_times, sums);
+            Sampling::FiniteWindow { n_times, kept } => {
+                subtract_window_mean(at_zero, computed, *n_times, sums);
                 for (value, &lag) in sampled.iter_mut().zip(kept.iter()) {
-                    *value = full[lag - 1];
+                    *value = computed[lag - 1];
                 }
             }
         }
     }
 
-    fn n_computed(&self) -> usize {
-        self.time.len()
+    /// Values behind which a sampled shape is padded.
+    pub(super) fn n_sampled(&self) -> usize {
+        match &self.sampling {
+            Sampling::Lags => self.ln_time.len(),
+            Sampling::FiniteWindow { kept, .. } => padded_len(kept.len()),
+        }
     }
 
     /// Steps of the grid of [`Self::scan`].
@@ -88,25 +92,33 @@ impl Kww {
     /// A tau that is smaller by 2^(1/stretch) has the square of the shape, so that the whole grid costs two
     /// exponentials a lag: one chain of squares from the upper bound, one from half a grid step below.
     pub(super) fn scan(
-        &mut self,
+        &self,
         stretch: f64,
         [lower, upper]: [f64; 2],
-        shape: &mut [f64],
         mut visit: impl FnMut(f64, &mut [f64]),
     ) {
         let octave = std::f64::consts::LN_2 / stretch;
         let isa = Isa::best();
+        let mut shape = vec![0.0; self.n_sampled()];
+        let mut scratch = self.scratch();
         let mut chains = [upper, upper - 0.5 * octave].map(|start| {
-            let mut values = vec![0.0; self.n_computed()];
+            let mut values = vec![0.0; self.ln_time.len()];
             decay(isa, &self.ln_time, self.factor, start, stretch, &mut values);
             values
         });
         let n_steps = Self::n_octaves(stretch, [lower, upper]);
         for step in 0..=n_steps {
             for (half, chain) in chains.iter_mut().enumerate() {
-                self.sample(1.0, chain, shape);
+                match &self.sampling {
+                    Sampling::Lags => shape.copy_from_slice(chain),
+                    Sampling::FiniteWindow { .. } => {
+                        let Scratch { computed, sums } = &mut scratch;
+                        computed[0].copy_from_slice(chain);
+                        self.sample(1.0, &mut computed[0], sums, &mut shape);
+                    }
+                }
                 let ln_tau = upper - (step as f64 + 0.5 * half as f64) * octave;
-                visit(ln_tau.max(lower), shape);
+                visit(ln_tau.max(lower), &mut shape);
                 for value in chain {
                     *value *= *value;
                 }
@@ -141,29 +153,20 @@ fn subtract_window_mean(at_zero: f64, values: &mut [f64], n_times: usize, sums: 
 
 /// KWW with ln tau as the only parameter.
 pub(super) struct FixedStretch<'a> {
-    kww: &'a mut Kww,
+    kww: &'a Kww,
     stretch: f64,
     /// `k · t^stretch`.
     power: Vec<f64>,
-    shape: Vec<f64>,
-    slope: Vec<f64>,
+    scratch: Scratch,
 }
 
 impl<'a> FixedStretch<'a> {
-    pub(super) fn new(kww: &'a mut Kww, stretch: f64) -> Self {
-        let power = kww.time.iter().zip(&kww.ln_time).map(|(&time, &ln_time)| {
-            // The paper's stretch of 1 needs no power.
-            let power = if stretch == 1.0 {
-                time
-            } else {
-                libm::exp(stretch * ln_time)
-            };
-            kww.factor * power
-        });
+    pub(super) fn new(kww: &'a Kww, stretch: f64) -> Self {
+        let mut power = vec![0.0; kww.ln_time.len()];
+        powers(Isa::best(), &kww.ln_time, kww.factor, stretch, &mut power);
         Self {
-            power: power.collect(),
-            shape: vec![0.0; kww.n_computed()],
-            slope: vec![0.0; kww.n_computed()],
+            power,
+            scratch: kww.scratch(),
             stretch,
             kww,
         }
@@ -178,22 +181,23 @@ impl Shape<1> for FixedStretch<'_> {
         derivatives: &mut [Vec<f64>; 1],
     ) {
         let rate = libm::exp(-self.stretch * parameters[0]);
-        let isa = Isa::best();
+        let (isa, power, stretch) = (Isa::best(), &self.power, self.stretch);
         if let Sampling::Lags = self.kww.sampling {
-            fixed_stretch(
-                isa,
-                &self.power,
-                rate,
-                self.stretch,
-                shape,
-                &mut derivatives[0],
-            );
+            fixed_stretch(isa, power, rate, stretch, shape, &mut derivatives[0]);
             return;
         }
-        let (value, slope) = (&mut self.shape, &mut self.slope);
-        fixed_stretch(isa, &self.power, rate, self.stretch, value, slope);
-        self.kww.sample(1.0, &self.shape, shape);
-        self.kww.sample(0.0, &self.slope, &mut derivatives[0]);
+        let Scratch { computed, sums } = &mut self.scratch;
+        let [value, slope, _] = computed;
+        fixed_stretch(isa, power, rate, stretch, value, slope);
+        self.kww.sample(1.0, value, sums, shape);
+        self.kww.sample(0.0, slope, sums, &mut derivatives[0]);
+    }
+}
+
+dispatch! {
+    /// `factor · time^stretch` for each time.
+    fn powers(ln_time: &[f64], factor: f64, stretch: f64, power: &mut [f64]) {
+        plain_powers(ln_time, factor, stretch, power)
     }
 }
 
@@ -225,10 +229,37 @@ dispatch! {
     }
 }
 
+/// Whole vectors of times. Loops over the lanes read and write arrays of their own: what may overlap is not turned into vectors.
+#[inline(always)]
+fn vectors(values: &[f64]) -> &[[f64; LANES]] {
+    values.as_chunks::<LANES>().0
+}
+
+/// Whole vectors of times to write to.
+#[inline(always)]
+fn vectors_mut(values: &mut [f64]) -> &mut [[f64; LANES]] {
+    values.as_chunks_mut::<LANES>().0
+}
+
 #[inline(always)]
 fn plain_decay(ln_time: &[f64], factor: f64, ln_tau: f64, stretch: f64, shape: &mut [f64]) {
-    for (value, ln_time) in shape.iter_mut().zip(ln_time) {
-        *value = exp(-factor * exp(stretch * (ln_time - ln_tau)));
+    for (values, ln_times) in vectors_mut(shape).iter_mut().zip(vectors(ln_time)) {
+        let (ln_times, mut computed) = (*ln_times, [0.0; LANES]);
+        for lane in 0..LANES {
+            computed[lane] = exp(-factor * exp(stretch * (ln_times[lane] - ln_tau)));
+        }
+        *values = computed;
+    }
+}
+
+#[inline(always)]
+fn plain_powers(ln_time: &[f64], factor: f64, stretch: f64, power: &mut [f64]) {
+    for (powers, ln_times) in vectors_mut(power).iter_mut().zip(vectors(ln_time)) {
+        let (ln_times, mut computed) = (*ln_times, [0.0; LANES]);
+        for lane in 0..LANES {
+            computed[lane] = factor * exp(stretch * ln_times[lane]);
+        }
+        *powers = computed;
     }
 }
 
@@ -240,15 +271,20 @@ fn plain_fixed_stretch(
     shape: &mut [f64],
     slope: &mut [f64],
 ) {
-    for ((power, value), slope) in power.iter().zip(shape).zip(slope) {
-        let exponent = power * rate;
-        *value = exp(-exponent);
-        // Where the shape is zero so are its derivatives; the exponent may be infinite there.
-        *slope = if *value > 0.0 {
-            *value * exponent * stretch
-        } else {
-            0.0
-        };
+    let results = vectors_mut(shape).iter_mut().zip(vectors_mut(slope));
+    for (powers, (values, slopes)) in vectors(power).iter().zip(results) {
+        let (powers, mut value, mut slope) = (*powers, [0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            let exponent = powers[lane] * rate;
+            value[lane] = exp(-exponent);
+            // Where the shape is zero so are its derivatives; the exponent may be infinite there.
+            slope[lane] = if value[lane] > 0.0 {
+                value[lane] * exponent * stretch
+            } else {
+                0.0
+            };
+        }
+        (*values, *slopes) = (value, slope);
     }
 }
 
@@ -262,31 +298,40 @@ fn plain_free_stretch(
     slopes: &mut [Vec<f64>; 2],
 ) {
     let [tau_slope, stretch_slope] = slopes;
-    let slopes = tau_slope.iter_mut().zip(stretch_slope);
-    for ((ln_time, value), (tau_slope, stretch_slope)) in ln_time.iter().zip(shape).zip(slopes) {
-        let ln_ratio = stretch * (ln_time - ln_tau);
-        let exponent = factor * exp(ln_ratio);
-        *value = exp(-exponent);
-        // Where the shape is zero so are its derivatives; the exponent may be infinite there.
-        let slope = if *value > 0.0 { *value * exponent } else { 0.0 };
-        *tau_slope = slope * stretch;
-        *stretch_slope = -slope * ln_ratio;
+    let slopes = vectors_mut(tau_slope)
+        .iter_mut()
+        .zip(vectors_mut(stretch_slope));
+    let times = vectors(ln_time).iter().zip(vectors_mut(shape));
+    for ((ln_times, values), (tau_slopes, stretch_slopes)) in times.zip(slopes) {
+        let (ln_times, mut value) = (*ln_times, [0.0; LANES]);
+        let (mut to_tau, mut to_stretch) = ([0.0; LANES], [0.0; LANES]);
+        for lane in 0..LANES {
+            let ln_ratio = stretch * (ln_times[lane] - ln_tau);
+            let exponent = factor * exp(ln_ratio);
+            value[lane] = exp(-exponent);
+            // Where the shape is zero so are its derivatives; the exponent may be infinite there.
+            let slope = if value[lane] > 0.0 {
+                value[lane] * exponent
+            } else {
+                0.0
+            };
+            to_tau[lane] = slope * stretch;
+            to_stretch[lane] = -slope * ln_ratio;
+        }
+        (*values, *tau_slopes, *stretch_slopes) = (value, to_tau, to_stretch);
     }
 }
 
 /// KWW with ln tau and ln stretch as parameters.
 pub(super) struct FreeStretch<'a> {
-    kww: &'a mut Kww,
-    shape: Vec<f64>,
-    slopes: [Vec<f64>; 2],
+    kww: &'a Kww,
+    scratch: Scratch,
 }
 
 impl<'a> FreeStretch<'a> {
-    pub(super) fn new(kww: &'a mut Kww) -> Self {
-        let zeros = vec![0.0; kww.n_computed()];
+    pub(super) fn new(kww: &'a Kww) -> Self {
         Self {
-            shape: zeros.clone(),
-            slopes: [zeros.clone(), zeros],
+            scratch: kww.scratch(),
             kww,
         }
     }
@@ -307,11 +352,13 @@ impl Shape<2> for FreeStretch<'_> {
             free_stretch(isa, ln_time, factor, ln_tau, stretch, shape, derivatives);
             return;
         }
-        let (values, slopes) = (&mut self.shape, &mut self.slopes);
+        let Scratch { computed, sums } = &mut self.scratch;
+        let ([values], slopes) = computed.split_first_chunk_mut().expect("three were made");
+        let slopes: &mut [Vec<f64>; 2] = slopes.try_into().expect("three were made");
         free_stretch(isa, ln_time, factor, ln_tau, stretch, values, slopes);
-        self.kww.sample(1.0, &self.shape, shape);
-        for (slope, derivative) in self.slopes.iter().zip(derivatives) {
-            self.kww.sample(0.0, slope, derivative);
+        self.kww.sample(1.0, values, sums, shape);
+        for (slope, derivative) in slopes.iter_mut().zip(derivatives) {
+            self.kww.sample(0.0, slope, sums, derivative);
         }
     }
 }
@@ -346,19 +393,17 @@ mod tests {
 
     #[test]
     fn every_processor_gives_the_same_bits() {
-        let ln_time: Vec<f64> = (1..106).map(|lag| (f64::from(lag) / 105.0).ln()).collect();
+        let ln_time = padded((1..106).map(|lag| (f64::from(lag) / 105.0).ln()));
+        let n_padded = ln_time.len();
         let of = |isa| {
-            let mut buffers = vec![vec![0.0; 105]; 6];
+            let mut buffers = vec![vec![0.0; n_padded]; 6];
             let [decayed, power, fixed, slope, free, tau_slope] = &mut buffers[..] else {
                 panic!("six buffers were made");
             };
             decay(isa, &ln_time, 2.0, -1.3, 0.7, decayed);
-            power.copy_from_slice(&ln_time);
-            power
-                .iter_mut()
-                .for_each(|power| *power = 2.0 * libm::exp(0.7 * *power));
+            powers(isa, &ln_time, 2.0, 0.7, power);
             fixed_stretch(isa, power, libm::exp(0.7 * 1.3), 0.7, fixed, slope);
-            let mut slopes = [vec![0.0; 105], vec![0.0; 105]];
+            let mut slopes = [vec![0.0; n_padded], vec![0.0; n_padded]];
             free_stretch(isa, &ln_time, 2.0, -1.3, 0.7, free, &mut slopes);
             tau_slope.copy_from_slice(&slopes[0]);
             buffers.push(slopes[1].clone());
@@ -380,16 +425,16 @@ mod tests {
     #[test]
     fn derivatives_equal_difference_quotients() {
         let step = 1e-5;
-        let lags = || (1..30).map(|lag| lag as f64 / 30.0).collect::<Vec<_>>();
+        let lags = || (1..30).map(|lag| lag as f64 / 30.0);
         let models = [
             Kww::at_lags(lags(), 2.0),
             Kww::in_window(30, 1.0 / 30.0, (1..30).collect(), 1.0),
         ];
-        for mut kww in models {
-            let mut model = FreeStretch::new(&mut kww);
+        for kww in models {
+            let mut model = FreeStretch::new(&kww);
             let mut at = |parameters: [f64; 2]| {
-                let mut shape = vec![0.0; 29];
-                let mut derivatives = [vec![0.0; 29], vec![0.0; 29]];
+                let mut shape = vec![0.0; 32];
+                let mut derivatives = [vec![0.0; 32], vec![0.0; 32]];
                 model.evaluate(&parameters, &mut shape, &mut derivatives);
                 (shape, derivatives)
             };
@@ -417,24 +462,19 @@ mod tests {
 
     #[test]
     fn both_models_and_the_scan_agree() {
-        let mut kww = Kww::in_window(12, 0.1, (1..12).collect(), 2.0);
+        let kww = Kww::in_window(12, 0.1, (1..12).collect(), 2.0);
         for stretch in [0.4, 1.0, 1.7] {
             let mut seen = Vec::new();
-            let mut buffer = vec![0.0; 11];
-            kww.scan(stretch, [-3.0, 2.0], &mut buffer, |ln_tau, shape| {
+            kww.scan(stretch, [-3.0, 2.0], |ln_tau, shape| {
                 seen.push((ln_tau, shape.to_vec()));
             });
             assert!(seen.iter().any(|(ln_tau, _)| *ln_tau < -2.9));
             for (ln_tau, scanned) in seen.iter().filter(|(ln_tau, _)| *ln_tau > -3.0) {
-                let (mut fixed, mut free) = (vec![0.0; 11], vec![0.0; 11]);
-                let mut slopes = [vec![0.0; 11], vec![0.0; 11]];
-                FreeStretch::new(&mut kww).evaluate(
-                    &[*ln_tau, stretch.ln()],
-                    &mut free,
-                    &mut slopes,
-                );
-                let mut slope = [vec![0.0; 11]];
-                FixedStretch::new(&mut kww, stretch).evaluate(&[*ln_tau], &mut fixed, &mut slope);
+                let (mut fixed, mut free) = (vec![0.0; 16], vec![0.0; 16]);
+                let mut slopes = [vec![0.0; 16], vec![0.0; 16]];
+                FreeStretch::new(&kww).evaluate(&[*ln_tau, stretch.ln()], &mut free, &mut slopes);
+                let mut slope = [vec![0.0; 16]];
+                FixedStretch::new(&kww, stretch).evaluate(&[*ln_tau], &mut fixed, &mut slope);
                 for lag in 0..11 {
                     assert!((fixed[lag] - free[lag]).abs() < 1e-13);
                     assert!((fixed[lag] - scanned[lag]).abs() < 1e-11);
