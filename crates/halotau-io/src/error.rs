@@ -3,6 +3,9 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
 
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -197,13 +200,13 @@ pub enum Error {
     /// Another process writes the same results.
     #[error(
         "{} is being written by another process{}; wait until it is done, or choose another output folder",
-        .path.display(), say_process(.process)
+        .path.display(), say_holder(.holder)
     )]
     Locked {
         /// The folder.
         path: PathBuf,
-        /// Number of the process, where it left it.
-        process: Option<u32>,
+        /// Who that is, where it left word.
+        holder: Option<Holder>,
     },
     /// An unfinished or finished reduction was made with other parameters.
     #[error(
@@ -333,8 +336,34 @@ fn say_io(error: &io::Error) -> String {
     }
 }
 
-fn say_process(process: &Option<u32>) -> String {
-    process.map_or_else(String::new, |process| format!(" ({process})"))
+/// Who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Number of the process.
+    pub process: u32,
+    /// Name of its computer, where known.
+    pub host: Option<String>,
+    /// When it took the lock, by the clock of the file system.
+    pub since: Option<SystemTime>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.process)?;
+        if let Some(host) = &self.host {
+            write!(f, " on {host}")?;
+        }
+        let since = self.since.and_then(|time| Timestamp::try_from(time).ok());
+        if let Some(since) = since {
+            write!(f, " since {}", since.strftime("%Y-%m-%d %H:%M:%S UTC"))?;
+        }
+        Ok(())
+    }
+}
+
+fn say_holder(holder: &Option<Holder>) -> String {
+    let say = |holder: &Holder| format!(" ({holder})");
+    holder.as_ref().map_or_else(String::new, say)
 }
 
 fn say_candidates(candidates: &[String]) -> String {

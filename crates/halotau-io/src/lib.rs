@@ -14,6 +14,7 @@ pub mod export;
 mod manifest;
 pub mod maps;
 pub mod reduction_folder;
+pub mod steps;
 mod zarr_store;
 
 mod arrangement;

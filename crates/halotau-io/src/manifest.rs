@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::steps::{Step, Steps};
 
 /// Name of the manifest in a folder of results.
 pub(crate) const MANIFEST: &str = "manifest.jsonl";
@@ -197,41 +198,59 @@ fn to_json<T: Serialize>(value: &T) -> String {
 }
 
 /// Whether a write must have reached the disk before the next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
-    /// Flushed: what took hours to read survives a power cut.
-    Disk,
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sync<'a> {
+    /// Flushed: what took hours to read survives a power cut. Each step is asked for.
+    Disk(&'a dyn Steps),
     /// Left to the system: what can be made again in seconds. A power cut may leave a file short, which the manifest tells.
     Cache,
 }
 
+impl Sync<'_> {
+    fn before(self, step: Step, path: &Path) -> std::io::Result<()> {
+        match self {
+            Sync::Disk(steps) => steps.before(step, path),
+            Sync::Cache => Ok(()),
+        }
+    }
+}
+
 /// Writes a file as a whole: beside its place, then renamed. Folders on the way are made.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8], sync: Sync<'_>) -> Result<()> {
     write_whole_as("", path, bytes, sync)
 }
 
 /// As [`write_whole`], beside other processes that may write the same file: the label is of this process alone.
-pub(crate) fn write_whole_as(label: &str, path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
+pub(crate) fn write_whole_as(label: &str, path: &Path, bytes: &[u8], sync: Sync<'_>) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", error))?;
+    sync.before(Step::MakeFolder, folder)
+        .and_then(|()| fs::create_dir_all(folder))
+        .map_err(|error| Error::io(folder, "create", error))?;
     let temporary = temporary_of(path, label);
-    let written = write_file(&temporary, bytes, sync).and_then(|()| fs::rename(&temporary, path));
+    let written = write_file(&temporary, bytes, sync)
+        .and_then(|()| sync.before(Step::Rename, path))
+        .and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The first error is the one to tell; a leftover is swept up by the next run.
-        let _ = fs::remove_file(&temporary);
+        let _ = sync
+            .before(Step::Remove, &temporary)
+            .and_then(|()| fs::remove_file(&temporary));
         return Err(Error::io(path, "write", error));
     }
     match sync {
-        Sync::Disk => sync_folder(folder),
+        Sync::Disk(steps) => sync_folder(folder, steps),
         Sync::Cache => Ok(()),
     }
 }
 
-fn write_file(path: &Path, bytes: &[u8], sync: Sync) -> std::io::Result<()> {
+fn write_file(path: &Path, bytes: &[u8], sync: Sync<'_>) -> std::io::Result<()> {
+    sync.before(Step::Create, path)?;
     let mut file = File::create(path)?;
+    sync.before(Step::Write, path)?;
     file.write_all(bytes)?;
+    sync.before(Step::Flush, path)?;
     match sync {
-        Sync::Disk => file.sync_all(),
+        Sync::Disk(_) => file.sync_all(),
         Sync::Cache => Ok(()),
     }
 }
@@ -244,18 +263,19 @@ fn temporary_of(path: &Path, label: &str) -> PathBuf {
 }
 
 /// Makes renames in a folder survive a power cut.
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path, steps: &dyn Steps) -> Result<()> {
     // Windows has no handle to flush a folder with; its file system keeps renames in a journal.
     if cfg!(unix) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
+        steps
+            .before(Step::FlushFolder, folder)
+            .and_then(|()| File::open(folder)?.sync_all())
             .map_err(|error| Error::io(folder, "write", error))?;
     }
     Ok(())
 }
 
 /// Removes files that a killed run left unfinished, in a folder and those below it.
-pub(crate) fn sweep(folder: &Path) -> Result<()> {
+pub(crate) fn sweep(folder: &Path, steps: &dyn Steps) -> Result<()> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in entries(&folder)? {
@@ -263,7 +283,10 @@ pub(crate) fn sweep(folder: &Path) -> Result<()> {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(path);
             } else if entry.file_name().to_string_lossy().ends_with(TEMPORARY) {
-                fs::remove_file(&path).map_err(|error| Error::io(&path, "remove", error))?;
+                steps
+                    .before(Step::Remove, &path)
+                    .and_then(|()| fs::remove_file(&path))
+                    .map_err(|error| Error::io(&path, "remove", error))?;
             }
         }
     }

@@ -8,6 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// The system's number of a failed read, EIO; on Windows, of a checksum that the disk found wrong.
+const DISK_FAILED: i32 = if cfg!(windows) { 23 } else { 5 };
+
+/// Disks on a network or a loose cable fail once in a while; one that fails three times in a row is broken.
+const MOST_TRIES: usize = 3;
+
 /// A file that is read at positions.
 #[derive(Debug)]
 pub(crate) struct PositionedFile {
@@ -50,10 +56,28 @@ impl PositionedFile {
         self.len
     }
 
-    /// Fills a buffer from an offset.
+    /// Fills a buffer from an offset. What the disk fails to read is tried again.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let offset = self.start.saturating_add(offset);
-        read_exact_at(&self.file, buffer, offset).map_err(|e| Error::io(&self.path, "read", e))
+        let mut tries = 1;
+        loop {
+            let error = match read_exact_at(&self.file, buffer, offset) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let error = match error.raw_os_error() {
+                Some(DISK_FAILED) if tries < MOST_TRIES => {
+                    tries += 1;
+                    continue;
+                }
+                Some(DISK_FAILED) => std::io::Error::other(format!(
+                    "{error}, {} bytes at byte {offset}, tried {tries} times",
+                    buffer.len()
+                )),
+                _ => error,
+            };
+            return Err(Error::io(&self.path, "read", error));
+        }
     }
 
     /// The first bytes of the file, fewer where it is shorter.

@@ -98,17 +98,17 @@ impl Named {
 
 /// Writes the arrays and metadata of one group, and remembers what it wrote.
 #[derive(Debug)]
-pub(crate) struct GroupWriter {
+pub(crate) struct GroupWriter<'a> {
     folder: PathBuf,
-    sync: Sync,
+    sync: Sync<'a>,
     arrays: Map<String, Value>,
     /// What was written, in order.
     pub(crate) files: Vec<FileRecord>,
 }
 
-impl GroupWriter {
+impl<'a> GroupWriter<'a> {
     /// A group in a folder.
-    pub(crate) fn new(folder: &Path, sync: Sync) -> Self {
+    pub(crate) fn new(folder: &Path, sync: Sync<'a>) -> Self {
         Self {
             folder: folder.to_owned(),
             sync,

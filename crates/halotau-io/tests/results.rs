@@ -12,3 +12,5 @@ mod fabricated;
 mod processes;
 #[path = "results/reduction.rs"]
 mod reduction;
+#[path = "results/steps.rs"]
+mod steps;

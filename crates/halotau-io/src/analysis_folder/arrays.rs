@@ -16,7 +16,7 @@ const MAP: &[&str] = &["row", "col"];
 const CURVES: &[&str] = &["row", "col", "lag"];
 /// Writes all arrays, and gives the names of those that are coordinates.
 pub(super) fn write_arrays(
-    group: &mut GroupWriter,
+    group: &mut GroupWriter<'_>,
     analysis: &Analysis,
 ) -> Result<Vec<&'static str>> {
     let (n_rows, n_cols) = analysis.quality.dim();
@@ -59,7 +59,7 @@ pub(super) fn write_arrays(
     write_coordinates(group, analysis)
 }
 
-fn write_curves(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> {
+fn write_curves(group: &mut GroupWriter<'_>, analysis: &Analysis) -> Result<()> {
     let (n_rows, n_cols) = analysis.quality.dim();
     let curves = &analysis.curves;
     let dim = (n_rows, n_cols, curves.lag_s.len());
@@ -120,7 +120,7 @@ pub(super) fn drift_arrays(drift: &Drift) -> [(&'static str, &'static str, &Vec<
     ]
 }
 
-fn write_conditions(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> {
+fn write_conditions(group: &mut GroupWriter<'_>, analysis: &Analysis) -> Result<()> {
     let n_times = analysis.time.len();
     let dim = analysis.quality.dim();
     let conditions = &analysis.conditions;
@@ -166,7 +166,7 @@ fn write_conditions(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> 
     Ok(())
 }
 
-fn write_two_time(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> {
+fn write_two_time(group: &mut GroupWriter<'_>, analysis: &Analysis) -> Result<()> {
     let n_times = analysis.time.len();
     if !analysis.two_time.is_empty() {
         let mut kept = Array3::zeros((analysis.two_time.len(), n_times, n_times));
@@ -206,7 +206,10 @@ fn write_two_time(group: &mut GroupWriter, analysis: &Analysis) -> Result<()> {
     Ok(())
 }
 
-fn write_coordinates(group: &mut GroupWriter, analysis: &Analysis) -> Result<Vec<&'static str>> {
+fn write_coordinates(
+    group: &mut GroupWriter<'_>,
+    analysis: &Analysis,
+) -> Result<Vec<&'static str>> {
     let (n_rows, n_cols) = analysis.quality.dim();
     let [first_row, first_col] = region_start(analysis);
     let mut coordinates = vec!["time_s", "lag_s"];

@@ -37,7 +37,7 @@ impl Place {
             Err(fs::TryLockError::WouldBlock) => {
                 return Err(Error::Locked {
                     path: path.to_owned(),
-                    process: None,
+                    holder: None,
                 });
             }
             Err(fs::TryLockError::Error(error))

@@ -9,14 +9,14 @@ use crate::zarr_store::{GroupWriter, Named};
 
 /// Writes the small arrays, and gives the names of those that are coordinates.
 pub(super) fn write_arrays(
-    group: &mut GroupWriter,
+    group: &mut GroupWriter<'_>,
     reduction: &Reduction,
 ) -> Result<Vec<&'static str>> {
     const MAP: &[&str] = &["row", "col"];
     const PATTERN: &[&str] = &["pattern_row", "pattern_col"];
     let mut coordinates = Vec::new();
     let mut coordinate =
-        |group: &mut GroupWriter, name, dimensions, units, long_name, values: Vec<f64>| {
+        |group: &mut GroupWriter<'_>, name, dimensions, units, long_name, values: Vec<f64>| {
             coordinates.push(name);
             group.array(
                 &Named::new(name, dimensions, units, long_name),

@@ -8,8 +8,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{Attributes, KIND, Task};
-use crate::error::{Error, Result};
+use crate::error::{Error, Holder, Result};
 use crate::manifest::{entries, of_processes, sweep};
+use crate::steps::{Step, Steps};
 use crate::zarr_store::METADATA;
 
 /// The file that one process holds locked while it writes; processes that write together hold it together.
@@ -28,9 +29,10 @@ pub(super) enum Hold {
 }
 
 /// Takes a lock of a folder, which the system gives back when the process ends, however it ends.
-pub(super) fn lock(folder: &Path, name: &str, hold: Hold) -> Result<File> {
+pub(super) fn lock(folder: &Path, name: &str, hold: Hold, steps: &dyn Steps) -> Result<File> {
     let path = folder.join(name);
     let failed = |error| Error::io(&path, "open", error);
+    steps.before(Step::Lock, &path).map_err(failed)?;
     let mut file = File::options()
         .read(true)
         .write(true)
@@ -45,12 +47,9 @@ pub(super) fn lock(folder: &Path, name: &str, hold: Hold) -> Result<File> {
     match taken {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // The number is a courtesy; an unreadable one is left out.
-            let _ = file.read_to_string(&mut text);
             return Err(Error::Locked {
                 path: folder.to_owned(),
-                process: text.trim().parse().ok(),
+                holder: holder(&mut file),
             });
         }
         // Some network file systems know no locks; there, starting two runs at once stays the user's care.
@@ -60,15 +59,39 @@ pub(super) fn lock(folder: &Path, name: &str, hold: Hold) -> Result<File> {
     if hold == Hold::Together {
         return Ok(file);
     }
-    file.set_len(0)
+    let text = format!("{} {}", std::process::id(), host());
+    steps
+        .before(Step::Write, &path)
+        .and_then(|()| file.set_len(0))
         .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()))
+        .and_then(|()| file.write_all(text.trim_end().as_bytes()))
         .map_err(failed)?;
     Ok(file)
 }
 
+/// Name of this computer, where the system keeps it in a file. Locks of a network folder may be held elsewhere.
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// Who wrote itself into a lock, and when. It is a courtesy; what cannot be read is left out.
+fn holder(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    let (process, host) = text.split_once(' ').unwrap_or((&text, ""));
+    Some(Holder {
+        process: process.trim().parse().ok()?,
+        host: Some(host.trim().to_owned()).filter(|host| !host.is_empty()),
+        since: file
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok(),
+    })
+}
+
 /// The attributes of a reduction that was begun in a folder; `None` where the folder is empty.
-pub(super) fn begun(folder: &Path) -> Result<Option<Attributes>> {
+pub(super) fn begun(folder: &Path, steps: &dyn Steps) -> Result<Option<Attributes>> {
     let path = folder.join(METADATA);
     let other = |problem| Error::NotResults {
         path: folder.to_owned(),
@@ -77,7 +100,7 @@ pub(super) fn begun(folder: &Path) -> Result<Option<Attributes>> {
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            sweep(folder)?;
+            sweep(folder, steps)?;
             let is_empty = entries(folder)?.iter().all(is_lock);
             return if is_empty {
                 Ok(None)
@@ -105,20 +128,23 @@ fn is_lock(entry: &fs::DirEntry) -> bool {
 }
 
 /// Removes what processes that wrote together left for themselves, after it was taken over.
-pub(super) fn remove_own_files(folder: &Path) -> Result<()> {
+pub(super) fn remove_own_files(folder: &Path, steps: &dyn Steps) -> Result<()> {
     let all = entries(folder)?;
     let locks = all
         .iter()
         .filter(|entry| is_lock(entry) && entry.file_name() != LOCK)
         .map(fs::DirEntry::path);
     for path in of_processes(folder)?.into_iter().chain(locks) {
-        fs::remove_file(&path).map_err(|error| Error::io(&path, "remove", error))?;
+        steps
+            .before(Step::Remove, &path)
+            .and_then(|()| fs::remove_file(&path))
+            .map_err(|error| Error::io(&path, "remove", error))?;
     }
     Ok(())
 }
 
 /// Removes all but the lock.
-pub(super) fn empty(folder: &Path) -> Result<()> {
+pub(super) fn empty(folder: &Path, steps: &dyn Steps) -> Result<()> {
     // The metadata go last, so that a crash on the way leaves something that is still known as a reduction.
     let all = entries(folder)?;
     let (metadata, others): (Vec<_>, Vec<_>) = all
@@ -127,11 +153,14 @@ pub(super) fn empty(folder: &Path) -> Result<()> {
         .partition(|entry| entry.file_name() == METADATA);
     for entry in others.into_iter().chain(metadata) {
         let path = entry.path();
-        let removed = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
+        let remove = || {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            }
         };
+        let removed = steps.before(Step::Remove, &path).and_then(|()| remove());
         removed.map_err(|error| Error::io(&path, "remove", error))?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use halotau::reduce::{Reduction, Shard};
 use halotau::ring::{RingCounts, RingSeries};
@@ -24,6 +24,7 @@ use crate::manifest::{
     FileRecord, MANIFEST, Manifest, Sync, check_length, line, lines, of_process, read_verified,
     sweep, sync_folder, write_whole, write_whole_as,
 };
+use crate::steps::{Granted, Step, Steps};
 use crate::zarr_store::{ChunkedArray, GroupWriter, METADATA, group_metadata, pretty};
 
 /// Writes a `reduction.zarr`; shards may be written from several threads at once.
@@ -40,6 +41,7 @@ pub struct ReductionWriter {
     task: Option<Task>,
     /// Held for as long as the writer lives.
     locks: Vec<File>,
+    steps: Arc<dyn Steps>,
 }
 
 #[derive(Debug)]
@@ -59,15 +61,34 @@ impl ReductionWriter {
     /// [`Error::Locked`] while another process writes there, [`Error::StaleParameters`] where it was begun with other
     /// parameters, [`Error::NotResults`] where the folder holds something else, [`Error::Io`].
     pub fn create(path: &Path, params: &Value, layout: RingLayout, restart: bool) -> Result<Self> {
+        Self::create_with(path, params, layout, restart, Arc::new(Granted))
+    }
+
+    /// As [`ReductionWriter::create`], where someone is asked before each step of writing.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReductionWriter::create`].
+    pub fn create_with(
+        path: &Path,
+        params: &Value,
+        layout: RingLayout,
+        restart: bool,
+        steps: Arc<dyn Steps>,
+    ) -> Result<Self> {
         check_layout(&layout)?;
-        fs::create_dir_all(path).map_err(|error| Error::io(path, "create", error))?;
-        let lock = lock(path, LOCK, Hold::Alone)?;
-        let begun = begun(path)?;
+        let asked = steps.as_ref();
+        asked
+            .before(Step::MakeFolder, path)
+            .and_then(|()| fs::create_dir_all(path))
+            .map_err(|error| Error::io(path, "create", error))?;
+        let lock = lock(path, LOCK, Hold::Alone, asked)?;
+        let begun = begun(path, asked)?;
         if restart && begun.is_some() {
-            empty(path)?;
+            empty(path, asked)?;
         }
         let begun = begun.filter(|_| !restart);
-        let mut writer = Self::of(path, params, layout, begun)?;
+        let mut writer = Self::of(path, params, layout, begun, steps)?;
         writer.locks = vec![lock];
         writer.resume()?;
         Ok(writer)
@@ -82,6 +103,7 @@ impl ReductionWriter {
     /// there that is no task, or is the same one.
     pub fn join(path: &Path, params: &Value, layout: RingLayout, task: Task) -> Result<Self> {
         check_layout(&layout)?;
+        let steps: Arc<dyn Steps> = Arc::new(Granted);
         let nothing = Error::NotResults {
             path: path.to_owned(),
             problem: "holds no reduction that was prepared for several processes; run `halotau reduce` with --tasks first",
@@ -89,10 +111,10 @@ impl ReductionWriter {
         if !path.join(METADATA).is_file() {
             return Err(nothing);
         }
-        let common = lock(path, LOCK, Hold::Together)?;
-        let own = lock(path, &own_lock(task), Hold::Alone)?;
-        let begun = begun(path)?.ok_or(nothing)?;
-        let mut writer = Self::of(path, params, layout, Some(begun))?;
+        let common = lock(path, LOCK, Hold::Together, steps.as_ref())?;
+        let own = lock(path, &own_lock(task), Hold::Alone, steps.as_ref())?;
+        let begun = begun(path, steps.as_ref())?.ok_or(nothing)?;
+        let mut writer = Self::of(path, params, layout, Some(begun), steps)?;
         writer.locks = vec![common, own];
         writer.task = Some(task);
         let manifest_path = path.join(writer.manifest_name());
@@ -100,10 +122,11 @@ impl ReductionWriter {
         let mut all = writer.whole_shards(Manifest::read_all(path)?);
         if writer.attributes.complete {
             // Nothing will be written, so nobody needs to be kept out.
-            remove_own_files(path)?;
+            remove_own_files(path, writer.steps.as_ref())?;
         } else {
             // A line that was cut short would hide those after it.
-            write_whole(&manifest_path, lines(&own.shards).as_bytes(), Sync::Disk)?;
+            let text = lines(&own.shards);
+            write_whole(&manifest_path, text.as_bytes(), writer.disk())?;
         }
         all.shards.extend(own.shards);
         writer.progress = Mutex::new(Progress {
@@ -119,6 +142,7 @@ impl ReductionWriter {
         params: &Value,
         layout: RingLayout,
         begun: Option<Attributes>,
+        steps: Arc<dyn Steps>,
     ) -> Result<Self> {
         let wanted = Attributes {
             kind: KIND.to_owned(),
@@ -187,7 +211,13 @@ impl ReductionWriter {
             }),
             task: None,
             locks: Vec::new(),
+            steps,
         })
+    }
+
+    /// Flushed, and asked for step by step.
+    fn disk(&self) -> Sync<'_> {
+        Sync::Disk(self.steps.as_ref())
     }
 
     /// What a manifest says of shards whose files are there with their lengths.
@@ -215,20 +245,20 @@ impl ReductionWriter {
             // A run that was killed after the last step may have left these.
             self.remove_sums()?;
         } else {
-            sweep(&self.folder)?;
+            sweep(&self.folder, self.steps.as_ref())?;
             manifest = self.whole_shards(manifest);
             manifest.files.clear();
             let attributes = attribute_map(&self.attributes);
             write_whole(
                 &self.folder.join(METADATA),
                 &pretty(&group_metadata(attributes, None)),
-                Sync::Disk,
+                self.disk(),
             )?;
-            let mut group = GroupWriter::new(&self.folder, Sync::Disk);
+            let mut group = GroupWriter::new(&self.folder, self.disk());
             self.declare(&mut group)?;
             let text = lines(&manifest.shards);
-            write_whole(&self.folder.join(MANIFEST), text.as_bytes(), Sync::Disk)?;
-            remove_own_files(&self.folder)?;
+            write_whole(&self.folder.join(MANIFEST), text.as_bytes(), self.disk())?;
+            remove_own_files(&self.folder, self.steps.as_ref())?;
         }
         let progress = self
             .progress
@@ -238,7 +268,7 @@ impl ReductionWriter {
         Ok(())
     }
 
-    fn declare(&self, group: &mut GroupWriter) -> Result<()> {
+    fn declare(&self, group: &mut GroupWriter<'_>) -> Result<()> {
         group.declare(&self.ring_counts)?;
         group.declare(&self.frame_valid)?;
         group.declare(&self.pixel_valid)
@@ -287,7 +317,7 @@ impl ReductionWriter {
         let label = label.unwrap_or_default();
         let mut files = Vec::new();
         let mut write = |path: String, bytes: Vec<u8>| -> Result<()> {
-            write_whole_as(&label, &self.folder.join(&path), &bytes, Sync::Disk)?;
+            write_whole_as(&label, &self.folder.join(&path), &bytes, self.disk())?;
             files.push(FileRecord::of(&path, &bytes));
             Ok(())
         };
@@ -349,7 +379,10 @@ impl ReductionWriter {
             progress.file = Some(file);
         }
         if let Some(file) = &mut progress.file {
-            file.write_all(line(Some(shard), &files).as_bytes())
+            self.steps
+                .before(Step::Append, &path)
+                .and_then(|()| file.write_all(line(Some(shard), &files).as_bytes()))
+                .and_then(|()| self.steps.before(Step::Flush, &path))
                 .and_then(|()| file.sync_all())
                 .map_err(failed)?;
         }
@@ -399,7 +432,7 @@ impl ReductionWriter {
             });
         }
         self.check_reduction(reduction)?;
-        let mut group = GroupWriter::new(&self.folder, Sync::Disk);
+        let mut group = GroupWriter::new(&self.folder, self.disk());
         self.declare(&mut group)?;
         let coordinates = write_arrays(&mut group, reduction)?;
         let attributes = Attributes {
@@ -418,7 +451,7 @@ impl ReductionWriter {
         }
         group.finish(attribute_map(&attributes), shards)?;
         self.remove_sums()?;
-        sync_folder(&self.folder)
+        sync_folder(&self.folder, self.steps.as_ref())
     }
 
     fn check_reduction(&self, reduction: &Reduction) -> Result<()> {
@@ -451,7 +484,8 @@ impl ReductionWriter {
 
     fn remove_sums(&self) -> Result<()> {
         let path = self.folder.join(SUMS);
-        match fs::remove_dir_all(&path) {
+        let removed = self.steps.before(Step::Remove, &path);
+        match removed.and_then(|()| fs::remove_dir_all(&path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io(&path, "remove", error))
             }

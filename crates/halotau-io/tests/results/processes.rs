@@ -88,7 +88,7 @@ fn a_task_is_alone_and_nobody_else_writes_meanwhile() {
     let first = join(&path, "1/2").unwrap();
     let twice = join(&path, "1/2").unwrap_err();
     assert!(
-        matches!(twice, Error::Locked { process: Some(id), .. } if id == std::process::id()),
+        matches!(twice, Error::Locked { holder: Some(ref holder), .. } if holder.process == std::process::id()),
         "{twice}"
     );
     let restarted = ReductionWriter::create(&path, &params(), layout(TYPE), true).unwrap_err();

@@ -241,7 +241,18 @@ fn a_second_run_on_the_same_folder_is_refused() {
     let first = begin(&path, SampleType::U8);
     let error =
         ReductionWriter::create(&path, &params(), layout(SampleType::U8), false).unwrap_err();
-    assert!(matches!(error, Error::Locked { process: Some(id), .. } if id == std::process::id()));
+    let Error::Locked {
+        holder: Some(holder),
+        ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(holder.process, std::process::id());
+    assert!(holder.since.is_some());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    assert_eq!(holder.host.as_deref(), host.as_deref().map(str::trim));
+    assert!(error.to_string().contains(" since 20"), "{error}");
     assert_eq!(error.exit_code(), 75);
     drop(first);
     begin(&path, SampleType::U8);

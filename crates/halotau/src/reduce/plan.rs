@@ -19,6 +19,13 @@ use crate::source::FrameSource;
 /// A shard's cube of counts stays below this, so that a few of them and the reading buffer fit in a small memory.
 const SHARD_BYTES: usize = 64 << 20;
 
+/// Shards that a small series is cut into where it has the rows: a crash then loses an eighth of the work, and so many
+/// processes can share it.
+const FEWEST_SHARDS: usize = 8;
+
+/// Shards below this are not made smaller for that: they take longer to flush to the disk than to make again.
+const SMALL_SHARD_BYTES: usize = 1 << 20;
+
 /// Number type of the counts that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -465,8 +472,8 @@ impl ReducePlan {
     }
 }
 
-/// Rows and columns of a shard: as many rows as stay below [`SHARD_BYTES`], whole chunks of the file where a chunk
-/// is not too large, and part of a row only where one row is too large.
+/// Rows and columns of a shard: as many rows as stay below [`SHARD_BYTES`], fewer where that gives [`FEWEST_SHARDS`], whole chunks of
+/// the file where a chunk is not too large, and part of a row only where one row is too large.
 fn shard_shape(
     header: &SeriesHeader,
     n_rows: usize,
@@ -477,14 +484,17 @@ fn shard_shape(
     if fit < n_cols {
         return (1, fit);
     }
-    let rows = (fit / n_cols).clamp(1, n_rows);
+    let most = (fit / n_cols).clamp(1, n_rows);
+    let small = SMALL_SHARD_BYTES.div_ceil((position_bytes * n_cols).max(1));
+    let rows = most.min(n_rows.div_ceil(FEWEST_SHARDS).max(small));
     let chunk_rows = header.chunk.n_rows.max(1);
     let rows = if rows >= chunk_rows {
         rows / chunk_rows * chunk_rows
-    } else if chunk_rows <= 4 * rows {
+    } else if chunk_rows <= 4 * most {
         chunk_rows
     } else {
-        rows
+        // Chunks are decoded more than once whatever is done; then as seldom as may be.
+        most
     };
     (rows.clamp(1, n_rows), n_cols)
 }
