@@ -181,14 +181,7 @@ fn reduce(source: &dyn FrameSource) -> halotau::Result<(Reduction, Vec<RingSerie
             step_nm: 0.8,
         },
     )?;
-    let mut series = Vec::new();
-    let mut sums = Vec::new();
-    for shard in plan.shards() {
-        let (ring, sum) = plan.reduce_shard(source, &shard, BUFFER_BYTES, &|_| true)?;
-        series.push(ring);
-        sums.push(sum);
-    }
-    Ok((plan.finish(&sums)?, series))
+    plan.reduce(source, BUFFER_BYTES)
 }
 
 /// g of every position, one after another.

@@ -92,7 +92,10 @@ impl<'a> Context<'a> {
                 .num_threads(n_threads)
                 .thread_name(|thread| format!("halotau-{thread}"))
                 .build()
-                .map_err(|source| Error::Threads { n_threads, source })?;
+                .map_err(|error| Error::Threads {
+                    n_threads,
+                    source: Box::new(error),
+                })?;
             // A pool that another thread made meanwhile is as good.
             let _ = self.pool.set(pool);
         }

@@ -149,7 +149,7 @@ pub enum Error {
         /// How many were asked for.
         n_threads: usize,
         /// Why not.
-        source: rayon::ThreadPoolBuildError,
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// Nothing could be measured of the microscope.
     #[error(

@@ -6,8 +6,27 @@
 use std::fs;
 use std::path::Path;
 
+use halotau::reduce::ReducePlan;
+use halotau::series::SeriesHeader;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+
 /// Used where the system does not say how much memory there is: a small laptop.
 const UNKNOWN_MACHINE: u64 = 8 << 30;
+
+/// What is planned with where nobody states a limit and a series does not need more: faster disks than there are would not be
+/// read faster with more, and with what the plan does not count the process stays below 1 GiB.
+pub const ENOUGH: u64 = 768 << 20;
+
+/// The reading buffer is at most this; larger reads are not faster.
+const MAX_BUFFER: u64 = 256 << 20;
+
+/// A read is held twice while it is decoded.
+const READ_COPIES: u64 = 2;
+
+/// Counts are held as numbers, as their bytes and compressed while they are written.
+const WRITE_COPIES: u64 = 3;
 
 /// Half of the smallest of physical memory, control-group limit and address-space limit, in bytes.
 ///
@@ -66,6 +85,101 @@ fn address_space() -> Option<u64> {
         text[start..].strip_prefix("\nMax address space")
     })?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// What a pass will take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryPlan {
+    /// Bytes of one shard while it is made.
+    pub shard_bytes: u64,
+    /// Bytes of one shard while it is written.
+    pub write_bytes: u64,
+    /// Bytes of the reading buffer.
+    pub buffer_bytes: u64,
+    /// Bytes of all counts on the annulus.
+    pub counts_bytes: u64,
+    /// Whether a shard is written while the next is made.
+    pub overlapped: bool,
+    /// Whether counts that are written also stay in memory for the analysis.
+    pub in_memory: bool,
+    /// The smallest limit with which they can stay there where nothing is written.
+    pub unwritten_bytes: u64,
+}
+
+impl MemoryPlan {
+    /// Bytes at the same time, at most.
+    pub fn peak_bytes(&self) -> u64 {
+        let work = if self.overlapped {
+            self.shard_bytes + self.write_bytes
+        } else {
+            self.shard_bytes.max(self.write_bytes)
+        };
+        let kept = if self.in_memory { self.counts_bytes } else { 0 };
+        work + READ_COPIES * self.buffer_bytes + kept
+    }
+}
+
+/// Plans the memory of a pass.
+///
+/// Where nobody states a limit, [`ENOUGH`] is planned with, and more, up to [`default_limit`], only for a series that
+/// needs it.
+///
+/// # Errors
+///
+/// [`Error::Memory`] where the limit is too small for one shard and one read.
+pub fn memory_plan(
+    plan: &ReducePlan,
+    header: &SeriesHeader,
+    context: &Context<'_>,
+) -> Result<MemoryPlan> {
+    let limit_bytes = context.memory_limit();
+    let per_position = header.shape.n_times as u64
+        * plan.annulus().len() as u64
+        * plan.count_type().n_bytes() as u64;
+    let (shard_rows, shard_cols) = plan.shard_shape();
+    let shard_bytes = plan.shard_bytes() as u64;
+    let write_bytes = WRITE_COPIES * per_position * (shard_rows * shard_cols) as u64;
+    let smallest_read = READ_COPIES * plan.smallest_read_bytes() as u64;
+    let needed_bytes = shard_bytes.max(write_bytes) + smallest_read;
+    if needed_bytes > limit_bytes {
+        return Err(Error::Memory {
+            what: format!("reducing {}", header.name),
+            limit_bytes,
+            needed_bytes,
+        });
+    }
+    let frugal = context.memory_bytes.unwrap_or(limit_bytes.min(ENOUGH));
+    let wanted = shard_bytes + write_bytes + smallest_read;
+    let within = if wanted <= frugal {
+        frugal
+    } else {
+        limit_bytes
+    };
+    let overlapped = wanted <= within;
+    let work = if overlapped {
+        shard_bytes + write_bytes
+    } else {
+        shard_bytes.max(write_bytes)
+    };
+    let buffer_bytes = ((within - work) / (2 * READ_COPIES)).min(MAX_BUFFER);
+    let n_positions: u64 = plan
+        .shards()
+        .iter()
+        .map(|shard| (shard.n_rows * shard.n_cols) as u64)
+        .sum();
+    let counts_bytes = n_positions * per_position;
+    // The analysis needs about as much as the counts again, and there are more limits to a machine than this one.
+    let roomy = 4 * counts_bytes;
+    let made_bytes = smallest_read.max(READ_COPIES * buffer_bytes) + counts_bytes;
+    Ok(MemoryPlan {
+        shard_bytes,
+        write_bytes,
+        buffer_bytes,
+        counts_bytes,
+        overlapped,
+        in_memory: roomy.max(work + made_bytes) <= within,
+        unwritten_bytes: roomy.max(shard_bytes + made_bytes),
+    })
 }
 
 /// Reads a size such as `4GiB`, `500 MB`, `1.5G` or plain bytes.

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 
 use halotau::map::LoadShard;
 use halotau::rank::median;
 use halotau::recipe::{DataBlock, Recipe};
-use halotau::reduce::{CountType, ReducePlan, Reduction, Shard, ShardSums};
+use halotau::reduce::{CountType, Reduction, Shard, ShardSums, Totals};
 use halotau::ring::RingSeries;
 use halotau::series::{SampleType, SeriesHeader, Warning};
 use halotau_figure::Figure;
@@ -19,15 +20,13 @@ use crate::context::{Context, Unit};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::fingerprint;
+use crate::memory::{MemoryPlan, memory_plan};
 use crate::prepare::{Prepared, completed_recipe, prepare};
 use crate::recipe_file::Loaded;
 use crate::results;
 
 /// Name of the reduction inside a result folder.
 pub const REDUCTION: &str = "reduction.zarr";
-
-/// The reading buffer is at most this; larger reads are not faster.
-const MAX_BUFFER: u64 = 256 << 20;
 
 /// A reduction with its counts, wherever they are.
 #[derive(Debug)]
@@ -113,59 +112,6 @@ impl Reduced {
     pub fn loader(&self) -> Box<LoadShard<'_>> {
         Box::new(|shard| self.shard(shard))
     }
-}
-
-/// What a pass will take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct MemoryPlan {
-    /// Bytes of one shard while it is made.
-    pub shard_bytes: u64,
-    /// Bytes of the reading buffer.
-    pub buffer_bytes: u64,
-    /// Bytes of all counts on the annulus.
-    pub counts_bytes: u64,
-    /// Whether the counts stay in memory for the analysis.
-    pub in_memory: bool,
-}
-
-/// Plans the memory of a pass.
-///
-/// # Errors
-///
-/// [`Error::Memory`] where the limit is too small for one shard and one read.
-pub fn memory_plan(
-    plan: &ReducePlan,
-    header: &SeriesHeader,
-    limit_bytes: u64,
-) -> Result<MemoryPlan> {
-    let shard_bytes = plan.shard_bytes() as u64;
-    let smallest_read = plan.read_bytes(0) as u64;
-    // A read is held twice while it is decoded.
-    let needed_bytes = shard_bytes + 2 * smallest_read;
-    if needed_bytes > limit_bytes {
-        return Err(Error::Memory {
-            what: format!("reducing {}", header.name),
-            limit_bytes,
-            needed_bytes,
-        });
-    }
-    let buffer_bytes = ((limit_bytes - shard_bytes) / 4).min(MAX_BUFFER);
-    let per_position = header.shape.n_times as u64
-        * plan.annulus().len() as u64
-        * plan.count_type().n_bytes() as u64;
-    let n_positions: u64 = plan
-        .shards()
-        .iter()
-        .map(|shard| (shard.n_rows * shard.n_cols) as u64)
-        .sum();
-    let counts_bytes = n_positions * per_position;
-    let in_memory = needed_bytes + 2 * buffer_bytes + counts_bytes <= limit_bytes / 2;
-    Ok(MemoryPlan {
-        shard_bytes,
-        buffer_bytes,
-        counts_bytes,
-        in_memory,
-    })
 }
 
 /// Reduces one data block. With a folder, the reduction is kept there and an interrupted one is continued; without,
@@ -257,7 +203,7 @@ impl Pass {
         prepared: Prepared,
         context: &Context<'_>,
     ) -> Result<Self> {
-        let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
+        let memory = memory_plan(&prepared.plan, &prepared.header, context)?;
         let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
         let mut recipe = completed_recipe(&loaded.recipe, &prepared.header);
         recipe.data = vec![block.clone()];
@@ -274,9 +220,9 @@ impl Pass {
         })
     }
 
-    /// Whether the counts stay in memory.
-    pub(crate) fn fits_in_memory(&self) -> bool {
-        self.memory.in_memory
+    /// Whether the counts can stay in memory.
+    pub(crate) fn fits_in_memory(&self, context: &Context<'_>) -> bool {
+        self.memory.unwritten_bytes <= context.memory_limit()
     }
 
     /// Goes over all frames and keeps the counts in memory.
@@ -291,28 +237,28 @@ impl Pass {
             memory,
             fingerprint,
         } = self;
-        if !memory.in_memory {
+        if memory.unwritten_bytes > context.memory_limit() {
             return Err(Error::Memory {
                 what: format!(
                     "keeping the counts of {} in memory (output.keep_reduction = true does without)",
                     prepared.header.name
                 ),
                 limit_bytes: context.memory_limit(),
-                needed_bytes: 2
-                    * (memory.counts_bytes + memory.shard_bytes + 2 * memory.buffer_bytes),
+                needed_bytes: memory.unwritten_bytes,
             });
         }
         let mut rings = Vec::new();
-        let mut sums = Vec::new();
+        let mut totals = Totals::new(&prepared.plan);
         let shards = prepared.plan.shards();
         begin_stage(&prepared, &shards, context);
         for shard in &shards {
-            let (ring, sum) = reduce_shard(&prepared, shard, memory, context)?;
+            let (ring, sum) =
+                reduce_shard(&prepared, shard, memory, context, &AtomicBool::new(false))?;
             rings.push(ring);
-            sums.push(sum);
+            totals.add(&sum)?;
         }
         context.stage_done();
-        let reduction = prepared.plan.finish(&sums)?;
+        let reduction = prepared.plan.finish(totals)?;
         Ok(Reduced {
             reduction,
             recipe,
@@ -377,10 +323,12 @@ impl Pass {
         if !open.is_empty() {
             begin_stage(&self.prepared, &open, context);
         }
-        for shard in &open {
-            let (ring, sums) = reduce_shard(&self.prepared, shard, self.memory, context)?;
-            writer.write_shard(shard, &ring, &sums)?;
-        }
+        reduce_and_write(
+            (&self.prepared, self.memory, context),
+            open.iter().copied(),
+            |shard, ring, sums| Ok(writer.write_shard(shard, &ring, &sums)?),
+            |_, ()| Ok(()),
+        )?;
         if !open.is_empty() {
             context.stage_done();
         }
@@ -428,23 +376,33 @@ impl Pass {
             .collect();
         begin_stage(&prepared, &open, context);
         let mut rings = Vec::new();
-        let mut sums: Vec<ShardSums> = Vec::new();
+        let mut totals = Totals::new(&prepared.plan);
         let keep = memory.in_memory && writer.n_done() == 0;
-        for shard in &shards {
-            if writer.done(shard.index) {
-                sums.push(writer.read_sums(shard.index)?);
-                continue;
+        // Sums are added in the order of the shards; those of shards that were there are read when it is their turn.
+        let add = |until: usize, totals: &mut Totals| -> Result<()> {
+            while totals.n_added() < until {
+                totals.add(&writer.read_sums(totals.n_added())?)?;
             }
-            let (ring, sum) = reduce_shard(&prepared, shard, memory, context)?;
-            writer.write_shard(shard, &ring, &sum)?;
-            sums.push(sum);
-            if keep {
-                rings.push(ring);
-            }
-        }
+            Ok(())
+        };
+        reduce_and_write(
+            (&prepared, memory, context),
+            open.iter().copied(),
+            |shard, ring, sums| {
+                writer.write_shard(shard, &ring, &sums)?;
+                Ok((keep.then_some(ring), sums))
+            },
+            |shard, (ring, sums)| {
+                add(shard.index, &mut totals)?;
+                totals.add(&sums)?;
+                rings.extend(ring);
+                Ok(())
+            },
+        )?;
+        add(shards.len(), &mut totals)?;
         context.stage_done();
         let Prepared { plan, warnings, .. } = prepared;
-        let reduction = plan.finish(&sums)?;
+        let reduction = plan.finish(totals)?;
         writer.finish(&reduction)?;
         let rings = if keep {
             Rings::Memory(rings)
@@ -501,13 +459,61 @@ impl Pass {
     }
 }
 
+/// Reduces shards one after another. Each is written on a thread of its own while the next is reduced, where there is memory for both,
+/// so that no more than one is in flight; `written` gets what came of it, in their order.
+///
+/// An error of either ends both; what is complete stays.
+fn reduce_and_write<T: Send>(
+    (prepared, memory, context): (&Prepared, MemoryPlan, &Context<'_>),
+    shards: impl Iterator<Item = Shard>,
+    write: impl Fn(&Shard, RingSeries, ShardSums) -> Result<T> + Sync,
+    mut written: impl FnMut(&Shard, T) -> Result<()>,
+) -> Result<()> {
+    let stop = AtomicBool::new(false);
+    let write = |shard: &Shard, ring, sums| {
+        write(shard, ring, sums).inspect_err(|_| stop.store(true, Ordering::Relaxed))
+    };
+    thread::scope(|scope| {
+        let mut in_flight: Option<(Shard, ScopedJoinHandle<'_, Result<T>>)> = None;
+        let mut land = |in_flight: &mut Option<(Shard, ScopedJoinHandle<'_, Result<T>>)>| {
+            let Some((shard, writing)) = in_flight.take() else {
+                return Ok(());
+            };
+            let done = writing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written(&shard, done?)
+        };
+        for shard in shards {
+            let reduced = reduce_shard(prepared, &shard, memory, context, &stop);
+            // First, because its error is the reason where this shard was stopped.
+            land(&mut in_flight)?;
+            let (ring, sums) = reduced?;
+            let write = &write;
+            let writing = thread::Builder::new()
+                .name("halotau-write".to_owned())
+                .spawn_scoped(scope, move || write(&shard, ring, sums))
+                .map_err(|error| Error::Threads {
+                    n_threads: context.n_threads() + 1,
+                    source: Box::new(error),
+                })?;
+            in_flight = Some((shard, writing));
+            if !memory.overlapped {
+                land(&mut in_flight)?;
+            }
+        }
+        land(&mut in_flight)
+    })
+}
+
+/// Reduces one shard; where `stop` is set meanwhile, that is an error.
 fn reduce_shard(
     prepared: &Prepared,
     shard: &Shard,
     memory: MemoryPlan,
     context: &Context<'_>,
+    stop: &AtomicBool,
 ) -> Result<(RingSeries, ShardSums)> {
-    let stop = AtomicBool::new(false);
     context.install(|| {
         let read = |bytes| {
             context.advance(bytes);

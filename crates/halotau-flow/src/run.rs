@@ -15,9 +15,10 @@ use crate::calibrate::Record;
 use crate::context::Context;
 use crate::draw::{self, Drawable};
 use crate::error::{Error, Result};
+use crate::memory::{MemoryPlan, memory_plan};
 use crate::prepare::{merged_header, prepare};
 use crate::recipe_file::{self, Loaded};
-use crate::reduce::{self, MemoryPlan, REDUCTION, Reduced, memory_plan, reduce};
+use crate::reduce::{self, REDUCTION, Reduced, reduce};
 use crate::report::{self, ReportParts};
 use crate::results;
 use crate::study::study;
@@ -93,7 +94,7 @@ pub fn plan(
     for block in loaded.require_data()? {
         let prepared =
             prepare(loaded, block, None, context).map_err(|error| loaded.locate(error))?;
-        let memory = memory_plan(&prepared.plan, &prepared.header, context.memory_limit())?;
+        let memory = memory_plan(&prepared.plan, &prepared.header, context)?;
         let shards = prepared.plan.shards();
         let n_positions = shards.iter().map(|shard| shard.n_rows * shard.n_cols).sum();
         let shape = prepared.header.shape;
@@ -125,14 +126,7 @@ pub fn plan(
         pass_s: series.iter().map(|series| series.pass_s).sum(),
         memory_bytes: series
             .iter()
-            .map(|series| {
-                let kept = if series.memory.in_memory {
-                    series.memory.counts_bytes
-                } else {
-                    0
-                };
-                series.memory.shard_bytes + 2 * series.memory.buffer_bytes + kept
-            })
+            .map(|series| series.memory.peak_bytes())
             .max()
             .unwrap_or(0),
         series,

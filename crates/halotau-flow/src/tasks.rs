@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use halotau::calibrate::Calibration;
 use halotau::recipe::DataBlock;
-use halotau::reduce::Shard;
+use halotau::reduce::{Shard, Totals};
 use halotau_io::reduction_folder::Task;
 use serde::Serialize;
 
@@ -138,18 +138,19 @@ pub fn finish(loaded: &Loaded, context: &Context<'_>) -> Result<Vec<PathBuf>> {
         if !writer.is_complete() {
             let plan = pass.prepared.plan;
             let shards = plan.shards();
-            let done = shards.iter().filter(|shard| writer.done(shard.index));
-            let sums = done
-                .map(|shard| writer.read_sums(shard.index))
-                .collect::<halotau_io::Result<Vec<_>>>()?;
-            if sums.len() < shards.len() {
+            let n_done = writer.n_done();
+            if n_done < shards.len() {
                 return Err(Error::Io(halotau_io::Error::Incomplete {
                     path,
-                    done: sums.len(),
+                    done: n_done,
                     total: shards.len(),
                 }));
             }
-            writer.finish(&plan.finish(&sums)?)?;
+            let mut totals = Totals::new(&plan);
+            for shard in &shards {
+                totals.add(&writer.read_sums(shard.index)?)?;
+            }
+            writer.finish(&plan.finish(totals)?)?;
         }
         written.push(path);
     }

@@ -2,8 +2,13 @@
 //!
 //! Everything that is asked later needs only the counts on an annulus, a few per cent of the data.
 
+mod exact;
+mod gather;
 mod pass;
 mod plan;
+mod position;
+mod tiles;
+mod totals;
 
 use ndarray::{Array2, Array3};
 
@@ -15,6 +20,7 @@ use crate::series::{SampleType, SeriesShape};
 
 pub use pass::ShardSums;
 pub use plan::{CountType, ReducePlan, ReduceSettings};
+pub use totals::Totals;
 
 /// All that the pass keeps, beside the counts on the annulus ([`RingSeries`](crate::ring::RingSeries), one a shard).
 #[derive(Debug, Clone, PartialEq)]

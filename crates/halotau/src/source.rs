@@ -27,6 +27,9 @@ pub trait FrameSource: Sync {
     ///
     /// [`Error::RunOutside`], or [`Error::Source`] with the reader's error.
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()>;
+
+    /// Says that a run will be read soon, so that a disk can fetch it meanwhile. A hint: returns at once, and changes no result.
+    fn expect(&self, _run: &FrameRun) {}
 }
 
 /// A series held in memory, for simulations, tests and arrays from other programs.

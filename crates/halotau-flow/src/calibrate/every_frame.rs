@@ -251,7 +251,7 @@ fn reduced(
         }
     };
     let pass = Pass::new(loaded, block, prepared, context)?;
-    if !pass.fits_in_memory() {
+    if !pass.fits_in_memory(context) {
         context.note(
             "drift, current and bad scans were not looked for: the counts of all frames do not fit in memory; halotau run does it",
         );

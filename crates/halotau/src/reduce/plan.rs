@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ndarray::{Array2, Array3};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{Reduction, Shard, ShardSums, shards};
+use super::gather::{Gather, Grid};
+use super::{Reduction, Shard, Totals, exact, shards};
 use crate::axes::{QRange, TimeAxis, TimeBasis};
 use crate::calibrate::dark::check_shapes;
 use crate::calibrate::{Calibration, moved_pixel};
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::recipe::Region;
 use crate::ring::select::{Shift, native_pixels};
 use crate::ring::{Annulus, RingSeries};
-use crate::series::{FrameRun, SampleType, SeriesHeader, SeriesShape, Stated};
+use crate::series::{ChunkShape, FrameRun, SampleType, SeriesHeader, SeriesShape, Stated};
+use crate::simd::Isa;
 use crate::source::FrameSource;
 
 /// A shard's cube of counts stays below this, so that a few of them and the reading buffer fit in a small memory.
@@ -110,9 +112,20 @@ pub struct ReducePlan {
     pub(super) move_of: Vec<usize>,
     /// What is subtracted from each native sample before that.
     pub(super) dark: Option<Vec<f64>>,
+    /// How frames are summed.
+    pub(super) kernel: Kernel,
+    pub(super) chunk: ChunkShape,
     shard_rows: usize,
     shard_cols: usize,
-    chunk_times: usize,
+}
+
+/// How the frames of a position are summed. The results are the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// Samples of any type, corrected or not, as floats.
+    Plain,
+    /// Unsigned counts, uncorrected, with sums of 32 bits a pixel.
+    Exact(Isa),
 }
 
 /// A move of the pattern on the detector by whole pixels, the same at all positions of a scan.
@@ -122,6 +135,8 @@ pub(super) struct Move {
     pub(super) offset: isize,
     /// What each native sample is multiplied by for sums over the detector: 0 where invalid, else 1/gain.
     pub(super) weight: Vec<f64>,
+    /// All bits for each valid pixel, none for others; absent where all are valid.
+    pub(super) mask: Option<Vec<u32>>,
 }
 
 impl Move {
@@ -146,7 +161,17 @@ impl Move {
             })?;
             weight[moved.0 * n_cols + moved.1] = 1.0 / gain.map_or(1.0, |gain| gain[moved]);
         }
-        Ok(Self { offset, weight })
+        let mask = weight.contains(&0.0).then(|| {
+            let bits = weight
+                .iter()
+                .map(|&weight| if weight == 0.0 { 0 } else { u32::MAX });
+            bits.collect()
+        });
+        Ok(Self {
+            offset,
+            weight,
+            mask,
+        })
     }
 }
 
@@ -159,6 +184,8 @@ pub(super) struct ShiftTables {
     pub(super) end: Vec<u32>,
     /// q bin of each native pixel; `u16::MAX` for none.
     pub(super) q_bin: Vec<u16>,
+    /// The same as `native` for frames that are summed exactly.
+    pub(super) gather: Gather,
     /// Annulus pixels with their full coverage.
     pub(super) valid: Vec<bool>,
 }
@@ -263,15 +290,6 @@ impl ReducePlan {
                     .count() as u64
             })
             .collect();
-        let tables = shifts
-            .iter()
-            .map(|&shift| {
-                (
-                    shift,
-                    ShiftTables::new(&annulus, calibration, &q_bin_of, shift),
-                )
-            })
-            .collect();
         let path = &calibration.center_path;
         let wholes: Vec<Shift> = (0..shape.n_times).map(|time| path.whole(time)).collect();
         let mut distinct = wholes.clone();
@@ -284,12 +302,30 @@ impl ReducePlan {
         let moves = distinct
             .iter()
             .map(|&whole| Move::new(&calibration.pixel_valid, settings.gain.as_ref(), whole))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<Move>>>()?;
+        let largest_offset = moves.iter().map(|own| own.offset).max().unwrap_or(0);
+        let tables = shifts
+            .iter()
+            .map(|&shift| {
+                (
+                    shift,
+                    ShiftTables::new(&annulus, calibration, &q_bin_of, shift, largest_offset),
+                )
+            })
+            .collect();
         let dark = settings
             .dark
             .as_ref()
             .map(|dark| dark.iter().copied().collect());
         let corrected = settings.dark.is_some() || settings.gain.is_some();
+        let fits = matches!(header.sample_type, SampleType::U8 | SampleType::U16)
+            && shape.n_times <= exact::MAX_TIMES
+            && bin <= exact::MAX_BIN;
+        let kernel = if fits && !corrected {
+            Kernel::Exact(Isa::best())
+        } else {
+            Kernel::Plain
+        };
         let count_type = CountType::holding(header.sample_type, bin * bin, corrected);
         let position_bytes = shape.n_times * annulus.len() * count_type.n_bytes();
         let (shard_rows, shard_cols) = shard_shape(header, n_rows, n_cols, position_bytes);
@@ -298,7 +334,8 @@ impl ReducePlan {
             shape,
             sample_type: header.sample_type,
             missing: header.missing.clone(),
-            chunk_times: header.chunk.n_times.clamp(1, shape.n_times.max(1)),
+            kernel,
+            chunk: header.chunk,
             annulus,
             count_type,
             q_bins,
@@ -358,27 +395,20 @@ impl ReducePlan {
 
     /// Bytes of a shard's counts and sums while it is made.
     pub fn shard_bytes(&self) -> usize {
+        let pixel_bytes = match self.kernel {
+            Kernel::Exact(_) => 4,
+            Kernel::Plain => 8,
+        };
         let per_position = self.shape.n_times
             * (self.annulus.len() * self.count_type.n_bytes() + 9)
-            + 8 * (self.shape.frame_len() * self.moves.len() + self.q_bins.len());
+            + pixel_bytes * self.shape.frame_len() * self.moves.len()
+            + 8 * self.q_bins.len();
         self.shard_rows * self.shard_cols * per_position
     }
 
-    /// Scans that are read at once within a memory budget for the reading buffer: whole chunks, at least one.
-    pub fn times_per_read(&self, buffer_bytes: usize) -> usize {
-        let n_bytes = self.sample_type.n_bytes();
-        let per_time = self.shard_rows * self.shape.n_cols * self.shape.frame_len() * n_bytes;
-        let chunks = buffer_bytes / (per_time * self.chunk_times).max(1);
-        (chunks.max(1) * self.chunk_times).min(self.shape.n_times.max(1))
-    }
-
-    /// Bytes that one read delivers within that budget.
-    pub fn read_bytes(&self, buffer_bytes: usize) -> usize {
-        self.times_per_read(buffer_bytes)
-            * self.shard_rows
-            * self.shape.n_cols
-            * self.shape.frame_len()
-            * self.sample_type.n_bytes()
+    /// Whether samples are multiplied or something is subtracted.
+    pub(super) fn is_corrected(&self) -> bool {
+        self.settings.dark.is_some() || self.settings.gain.is_some()
     }
 
     /// The whole pass of a series whose counts fit in memory: the reduction, and the counts of each shard.
@@ -393,82 +423,13 @@ impl ReducePlan {
     ) -> Result<(Reduction, Vec<RingSeries>)> {
         let shards = self.shards();
         let mut rings = Vec::with_capacity(shards.len());
-        let mut sums = Vec::with_capacity(shards.len());
+        let mut totals = Totals::new(&self);
         for shard in &shards {
-            let (ring, sum) = self.reduce_shard(source, shard, buffer_bytes, &|_| true)?;
+            let (ring, sums) = self.reduce_shard(source, shard, buffer_bytes, &|_| true)?;
             rings.push(ring);
-            sums.push(sum);
+            totals.add(&sums)?;
         }
-        Ok((self.finish(&sums)?, rings))
-    }
-
-    /// Combines the sums of all shards, in their order.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Shape`] where a shard is missing.
-    pub fn finish(self, sums: &[ShardSums]) -> Result<Reduction> {
-        let shards = self.shards();
-        if sums.len() != shards.len() {
-            return Err(Error::Shape {
-                what: "the sums of the shards",
-                expected: vec![shards.len()],
-                found: vec![sums.len()],
-            });
-        }
-        let (n_rows, n_cols) = self.shift_row.dim();
-        let pattern = (self.shape.pattern_rows, self.shape.pattern_cols);
-        let mut pattern_sum = Array2::<f64>::zeros(pattern);
-        let mut pattern_count = Array2::<f64>::zeros(pattern);
-        let mut virtual_image = Array3::from_elem((self.shape.n_times, n_rows, n_cols), f64::NAN);
-        let mut q_sums = Array3::zeros((n_rows, n_cols, self.q_bins.len()));
-        let mut totals = [0_u64; 4];
-        for (shard, sums) in shards.iter().zip(sums) {
-            pattern_sum += &sums.pattern_sum;
-            pattern_count += &sums.pattern_count;
-            let rows = shard.first_row..shard.first_row + shard.n_rows;
-            let cols = shard.first_col..shard.first_col + shard.n_cols;
-            virtual_image
-                .slice_mut(ndarray::s![.., rows.clone(), cols.clone()])
-                .assign(&sums.virtual_image);
-            q_sums
-                .slice_mut(ndarray::s![rows, cols, ..])
-                .assign(&sums.q_sums);
-            let counted = [
-                sums.n_nonfinite,
-                sums.n_saturated,
-                sums.n_negative,
-                sums.n_missing_frames,
-            ];
-            for (total, n) in totals.iter_mut().zip(counted) {
-                *total += n;
-            }
-        }
-        let mean_pattern = pattern_sum / pattern_count;
-        Ok(Reduction {
-            name: self.name,
-            source_shape: self.shape,
-            sample_type: self.sample_type,
-            region: self.settings.region,
-            temperature_k: self.settings.temperature_k,
-            step_nm: self.settings.step_nm,
-            time: self.settings.time,
-            calibration: self.settings.calibration,
-            annulus: self.annulus,
-            mean_pattern,
-            virtual_image,
-            q_bins: self.q_bins,
-            q_pixels: self.q_pixels,
-            q_sums,
-            shift_row: self.shift_row,
-            shift_col: self.shift_col,
-            n_nonfinite: totals[0],
-            n_saturated: totals[1],
-            n_negative: totals[2],
-            n_missing_frames: totals[3],
-            shard_rows: self.shard_rows,
-            shard_cols: self.shard_cols,
-        })
+        Ok((self.finish(totals)?, rings))
     }
 }
 
@@ -525,7 +486,13 @@ fn detector_bins(
 }
 
 impl ShiftTables {
-    fn new(annulus: &Annulus, calibration: &Calibration, q_bin_of: &[u16], shift: Shift) -> Self {
+    fn new(
+        annulus: &Annulus,
+        calibration: &Calibration,
+        q_bin_of: &[u16],
+        shift: Shift,
+        largest_offset: isize,
+    ) -> Self {
         let pixel_valid = &calibration.pixel_valid;
         let (n_rows, n_cols) = pixel_valid.dim();
         let valid = annulus.valid_at(pixel_valid, shift);
@@ -553,10 +520,23 @@ impl ShiftTables {
                     q_bin_of[unshifted.0 as usize * n_cols + unshifted.1 as usize];
             }
         }
+        let starts = std::iter::once(0).chain(end.iter().copied());
+        let lists: Vec<&[u32]> = starts
+            .zip(&end)
+            .map(|(start, &end)| &native[start as usize..end as usize])
+            .collect();
+        let grid = Grid {
+            bin: annulus.bin,
+            n_cols,
+            frame_len: n_rows * n_cols,
+            largest_offset,
+        };
+        let gather = Gather::new(&lists, grid);
         Self {
             native,
             end,
             q_bin,
+            gather,
             valid,
         }
     }

@@ -54,6 +54,10 @@ impl FrameSource for CleanedFrames {
         &self.header
     }
 
+    fn expect(&self, run: &FrameRun) {
+        self.source.expect(run);
+    }
+
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
         let mut stored = FrameBlock::empty(self.source.header().sample_type);
         self.source.read(run, &mut stored)?;

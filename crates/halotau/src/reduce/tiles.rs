@@ -1,0 +1,138 @@
+//! Which frames of a shard are read together?
+//!
+//! What a file decodes at once is read at once. Beyond that a tile holds several scans of its positions, so that the sums of a
+//! position go through the cache once for all of them, and no more positions than fit in the memory given.
+
+use std::ops::Range;
+
+use super::Shard;
+use super::plan::ReducePlan;
+
+/// Scans of a position that are summed while its sums are in the cache.
+const TIMES_AT_ONCE: usize = 8;
+
+/// A tile is at most this large, a MiB a scan: beyond what a request to a disk costs; larger ones only leave the caches.
+const MAX_TILE_BYTES: usize = 8 << 20;
+
+/// How a shard is read.
+pub(super) struct Tiles {
+    /// Positions that are read together; consecutive frames of each scan.
+    pub(super) groups: Vec<Range<usize>>,
+    /// Scans that are read together.
+    pub(super) n_times: usize,
+    /// Groups in memory at once.
+    pub(super) n_at_once: usize,
+}
+
+impl Tiles {
+    /// Tiles of whole chunks of the file that fit in the buffer together; one at least.
+    pub(super) fn of(plan: &ReducePlan, shard: &Shard, buffer_bytes: usize) -> Self {
+        let units = plan.units(shard);
+        let n_times = plan.times_per_read(buffer_bytes);
+        let frame_bytes = plan.shape.frame_len() * plan.sample_type.n_bytes();
+        let largest = units.iter().map(Range::len).max().unwrap_or(1);
+        let frames_fit = |bytes: usize| bytes / (n_times * frame_bytes).max(1);
+        let n_threads = rayon::current_num_threads();
+        let n_at_once = (frames_fit(buffer_bytes) / largest).clamp(1, n_threads);
+        let most = frames_fit((buffer_bytes / n_at_once).min(MAX_TILE_BYTES)).max(largest);
+        // Threads get equal numbers of groups, so that none waits long for another.
+        let n_positions = shard.n_rows * shard.n_cols;
+        let n_groups = n_positions.div_ceil(most).next_multiple_of(n_at_once);
+        let n_frames = n_positions.div_ceil(n_groups);
+        // Frames of a narrow block follow one another within its rows alone.
+        let is_narrow = shard.n_cols < plan.shape.n_cols;
+        let same_run =
+            |first: usize, next: usize| !is_narrow || first / shard.n_cols == next / shard.n_cols;
+        let mut groups: Vec<Range<usize>> = Vec::new();
+        for unit in units {
+            match groups.last_mut() {
+                Some(group)
+                    if unit.end - group.start <= n_frames && same_run(group.start, unit.start) =>
+                {
+                    group.end = unit.end;
+                }
+                _ => groups.push(unit),
+            }
+        }
+        Self {
+            groups,
+            n_times,
+            n_at_once,
+        }
+    }
+}
+
+impl ReducePlan {
+    /// The positions of a shard in the pieces that the file decodes at once.
+    fn units(&self, shard: &Shard) -> Vec<Range<usize>> {
+        let region = &self.settings.region;
+        let chunk_rows = self.chunk.n_rows.max(1);
+        let first_row = region.rows[0] + shard.first_row;
+        if chunk_rows > 1 && shard.n_cols == self.shape.n_cols {
+            let of_row = |row: usize| row * shard.n_cols;
+            return cuts(first_row, shard.n_rows, chunk_rows)
+                .map(|rows| of_row(rows.start)..of_row(rows.end))
+                .collect();
+        }
+        let first_col = region.cols[0] + shard.first_col;
+        (0..shard.n_rows)
+            .flat_map(|row| {
+                cuts(first_col, shard.n_cols, self.chunk.n_cols.max(1))
+                    .map(move |cols| row * shard.n_cols + cols.start..row * shard.n_cols + cols.end)
+            })
+            .collect()
+    }
+
+    /// The most frames of a scan that the file decodes at once and a shard holds.
+    fn largest_unit(&self) -> usize {
+        let (shard_rows, shard_cols) = self.shard_shape();
+        let chunk_rows = self.chunk.n_rows.max(1);
+        if chunk_rows > 1 && shard_cols == self.shape.n_cols {
+            chunk_rows.min(shard_rows) * shard_cols
+        } else {
+            self.chunk.n_cols.clamp(1, shard_cols.max(1))
+        }
+    }
+
+    /// Scans that are read at once within a memory budget for the reading buffer: whole chunks, at least one.
+    fn times_per_read(&self, buffer_bytes: usize) -> usize {
+        let chunk = self.chunk.n_times.clamp(1, self.shape.n_times.max(1));
+        let frame_bytes = self.shape.frame_len() * self.sample_type.n_bytes();
+        let chunk_bytes = self.largest_unit() * chunk * frame_bytes;
+        let wanted = (TIMES_AT_ONCE / chunk).max(1);
+        let chunks = (buffer_bytes / chunk_bytes.max(1)).clamp(1, wanted);
+        (chunks * chunk).min(self.shape.n_times.max(1))
+    }
+
+    /// Bytes that are read at once at least, whatever the budget: what the file decodes at once.
+    pub fn smallest_read_bytes(&self) -> usize {
+        self.largest_unit()
+            * self.times_per_read(0)
+            * self.shape.frame_len()
+            * self.sample_type.n_bytes()
+    }
+}
+
+/// Cuts `len` indices from `first` on at the multiples of a step; ranges count from `first`.
+fn cuts(first: usize, len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let to_next = step - (first + start) % step;
+        let range = start..(start + to_next).min(len);
+        start = range.end;
+        (!range.is_empty()).then_some(range)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_lie_at_multiples_of_the_chunk_in_the_file() {
+        let found: Vec<_> = cuts(5, 9, 4).collect();
+        assert_eq!(found, [0..3, 3..7, 7..9]);
+        assert!(cuts(4, 3, 8).eq(std::iter::once(0..3)));
+        assert_eq!(cuts(0, 0, 8).count(), 0);
+    }
+}
