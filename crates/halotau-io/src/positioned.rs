@@ -14,6 +14,9 @@ const DISK_FAILED: i32 = if cfg!(windows) { 23 } else { 5 };
 /// Disks on a network or a loose cable fail once in a while; one that fails three times in a row is broken.
 const MOST_TRIES: usize = 3;
 
+/// Linux cuts each request to fetch at a limit of the disk, of which this is the usual least.
+const EXPECTED_PIECE: u64 = 128 << 10;
+
 /// A file that is read at positions.
 #[derive(Debug)]
 pub(crate) struct PositionedFile {
@@ -80,6 +83,15 @@ impl PositionedFile {
         }
     }
 
+    /// Has the system fetch a part of the file into its cache, without waiting; where it cannot, nothing happens.
+    pub(crate) fn expect(&self, offset: u64, len: u64) {
+        let start = self.start.saturating_add(offset);
+        for piece in (start..start.saturating_add(len)).step_by(EXPECTED_PIECE as usize) {
+            let end = (piece + EXPECTED_PIECE).min(start.saturating_add(len));
+            expect(&self.file, piece, end - piece);
+        }
+    }
+
     /// The first bytes of the file, fewer where it is shorter.
     pub(crate) fn start(&self, n_bytes: usize) -> Result<Vec<u8>> {
         let n_bytes = n_bytes.min(usize::try_from(self.len).unwrap_or(usize::MAX));
@@ -109,6 +121,20 @@ fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io
     }
     Ok(())
 }
+
+#[cfg(target_os = "linux")]
+fn expect(file: &File, offset: u64, len: u64) {
+    // Only a hint: a file system that knows no such thing reads when it is asked to.
+    let _ = rustix::fs::fadvise(
+        file,
+        offset,
+        std::num::NonZeroU64::new(len),
+        rustix::fs::Advice::WillNeed,
+    );
+}
+
+#[cfg(not(target_os = "linux"))]
+fn expect(_file: &File, _offset: u64, _len: u64) {}
 
 /// Writes all bytes at an offset.
 #[cfg(unix)]

@@ -74,6 +74,14 @@ impl LinearSource {
         &mut self.header
     }
 
+    /// Where a frame of a scan starts in the file.
+    fn frame_start(&self, time: usize, frame: usize) -> u64 {
+        self.layout.header_bytes
+            + time as u64 * self.scan_stride
+            + self.layout.scan_header_bytes
+            + frame as u64 * self.frame_stride
+    }
+
     fn read_frames(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
         prepare(block, run, &self.header)?;
         let frame_len = self.header.shape.frame_len();
@@ -84,13 +92,10 @@ impl LinearSource {
         let mut bytes = vec![0_u8; per_piece.min(run.n_frames) * self.frame_stride as usize];
         let mut at = 0;
         for time in run.first_time..run.first_time + run.n_times {
-            let scan_start = self.layout.header_bytes
-                + time as u64 * self.scan_stride
-                + self.layout.scan_header_bytes;
             let mut frame = run.first_frame;
             while frame < run.first_frame + run.n_frames {
                 let n = per_piece.min(run.first_frame + run.n_frames - frame);
-                let start = scan_start + frame as u64 * self.frame_stride;
+                let start = self.frame_start(time, frame);
                 let bytes = &mut bytes[..n * self.frame_stride as usize];
                 self.file.read_exact_at(bytes, start)?;
                 for one in bytes.chunks_exact(self.frame_stride as usize) {
@@ -109,10 +114,7 @@ impl LinearSource {
     fn read_plain(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
         let per_time = run.n_frames * self.header.shape.frame_len();
         for (number, time) in (run.first_time..run.first_time + run.n_times).enumerate() {
-            let start = self.layout.header_bytes
-                + time as u64 * self.scan_stride
-                + self.layout.scan_header_bytes
-                + run.first_frame as u64 * self.frame_stride;
+            let start = self.frame_start(time, run.first_frame);
             let range = number * per_time..(number + 1) * per_time;
             match little_endian_mut(&mut block.samples, range.clone()) {
                 Some(bytes) => self.file.read_exact_at(bytes, start)?,
@@ -135,6 +137,17 @@ impl FrameSource for LinearSource {
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> halotau::Result<()> {
         self.read_frames(run, block)
             .map_err(|e| e.into_core(&self.header.name))
+    }
+
+    fn expect(&self, run: &FrameRun) {
+        if run.check(&self.header.shape).is_err() {
+            return;
+        }
+        for time in run.first_time..run.first_time + run.n_times {
+            let start = self.frame_start(time, run.first_frame);
+            self.file
+                .expect(start, run.n_frames as u64 * self.frame_stride);
+        }
     }
 }
 
