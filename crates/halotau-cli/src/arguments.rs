@@ -55,7 +55,7 @@ pub(crate) struct Global {
     /// Threads to use; all that the process may use if absent
     #[arg(long, global = true, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
-    /// Memory to plan with, such as 4GiB; half of the machine's if absent
+    /// Memory to plan with, such as 4GiB; if absent, below 1 GiB wherever that is enough
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub(crate) memory: Option<u64>,
     /// Discard what an earlier run left instead of going on with it

@@ -46,7 +46,7 @@ pub enum Event {
 pub struct Context<'a> {
     /// Threads; all that the process may use where `None`.
     pub threads: Option<usize>,
-    /// Memory limit; [`memory::default_limit`] where `None`.
+    /// Memory limit; where `None`, [`memory::ENOUGH`], and up to [`memory::default_limit`] where that is not.
     pub memory_bytes: Option<u64>,
     /// Discard what an earlier run left, instead of going on with it.
     pub restart: bool,
@@ -57,7 +57,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// All threads, half of the memory, resuming, not strict; events go to the listener, from any thread.
+    /// All threads, no more memory than is of use, resuming, not strict; events go to the listener, from any thread.
     pub fn new(listener: &'a (dyn Fn(Event) + Sync)) -> Self {
         Self {
             threads: None,
@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
         self.threads.unwrap_or_else(available).max(1)
     }
 
-    /// Bytes that may be planned with.
+    /// The most bytes that may be planned with.
     pub fn memory_limit(&self) -> u64 {
         self.memory_bytes.unwrap_or_else(memory::default_limit)
     }

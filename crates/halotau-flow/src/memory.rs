@@ -96,6 +96,8 @@ pub struct MemoryPlan {
     pub write_bytes: u64,
     /// Bytes of the reading buffer.
     pub buffer_bytes: u64,
+    /// Bytes that the file decodes at once, which a smaller buffer does not change.
+    pub read_bytes: u64,
     /// Bytes of all counts on the annulus.
     pub counts_bytes: u64,
     /// Whether a shard is written while the next is made.
@@ -115,7 +117,7 @@ impl MemoryPlan {
             self.shard_bytes.max(self.write_bytes)
         };
         let kept = if self.in_memory { self.counts_bytes } else { 0 };
-        work + READ_COPIES * self.buffer_bytes + kept
+        work + READ_COPIES * self.buffer_bytes.max(self.read_bytes) + kept
     }
 }
 
@@ -139,7 +141,8 @@ pub fn memory_plan(
     let (shard_rows, shard_cols) = plan.shard_shape();
     let shard_bytes = plan.shard_bytes() as u64;
     let write_bytes = WRITE_COPIES * per_position * (shard_rows * shard_cols) as u64;
-    let smallest_read = READ_COPIES * plan.smallest_read_bytes() as u64;
+    let read_bytes = plan.smallest_read_bytes() as u64;
+    let smallest_read = READ_COPIES * read_bytes;
     let needed_bytes = shard_bytes.max(write_bytes) + smallest_read;
     if needed_bytes > limit_bytes {
         return Err(Error::Memory {
@@ -175,6 +178,7 @@ pub fn memory_plan(
         shard_bytes,
         write_bytes,
         buffer_bytes,
+        read_bytes,
         counts_bytes,
         overlapped,
         in_memory: roomy.max(work + made_bytes) <= within,
@@ -244,7 +248,14 @@ pub fn size_text(bytes: u64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use halotau::axes::QRange;
+    use halotau::calibrate::Calibration;
+    use halotau::ndarray::Array2;
+    use halotau::reduce::ReduceSettings;
+    use halotau::series::{SampleType, SeriesShape, Stated};
+
     use super::*;
 
     #[test]
@@ -291,5 +302,49 @@ mod tests {
         let limit = default_limit();
         assert!(limit > 1 << 20, "{limit}");
         assert!(physical().is_none_or(|all| limit <= all / 2));
+    }
+
+    #[test]
+    fn a_pass_keeps_within_its_limit_and_below_one_gib_by_default() {
+        // 106 scans of 7200 native patterns, and ten times as many.
+        for n_rows in [60, 600] {
+            let shape = SeriesShape {
+                n_times: 106,
+                n_rows,
+                n_cols: 120,
+                pattern_rows: 264,
+                pattern_cols: 264,
+            };
+            let mut header = SeriesHeader::new("test", "memory", shape, SampleType::U16);
+            header.period_s = Some(Stated::new(9.89, "test"));
+            let valid = Array2::from_elem((264, 264), true);
+            let calibration = Calibration::centered((131.4, 130.9), 0.058, valid);
+            let range = QRange::new(3.0, 5.8);
+            for bin in [1, 4] {
+                let mut settings = ReduceSettings::of(&header, calibration.clone(), range).unwrap();
+                settings.bin = bin;
+                let plan = ReducePlan::new(&header, settings).unwrap();
+                let ignore = |_| ();
+                let mut context = Context::new(&ignore);
+                let found = memory_plan(&plan, &header, &context).unwrap();
+                assert!(found.overlapped && !found.in_memory);
+                assert!(found.peak_bytes() <= ENOUGH.min(context.memory_limit()));
+                let mut refused = false;
+                for limit in [16 << 20, 192 << 20, 400 << 20, 2 << 30] {
+                    context.memory_bytes = Some(limit);
+                    match memory_plan(&plan, &header, &context) {
+                        Ok(found) => assert!(found.peak_bytes() <= limit, "{limit} {found:?}"),
+                        Err(Error::Memory { needed_bytes, .. }) => {
+                            refused = true;
+                            context.memory_bytes = Some(needed_bytes);
+                            let least = memory_plan(&plan, &header, &context).unwrap();
+                            assert!(!least.overlapped && least.peak_bytes() <= needed_bytes);
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                assert!(refused);
+            }
+        }
     }
 }

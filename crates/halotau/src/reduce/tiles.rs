@@ -14,6 +14,9 @@ const TIMES_AT_ONCE: usize = 8;
 /// A tile is at most this large, a MiB a scan: beyond what a request to a disk costs; larger ones only leave the caches.
 const MAX_TILE_BYTES: usize = 8 << 20;
 
+/// Groups of positions that a thread takes at least, one after another, where there are several threads.
+const GROUPS_A_THREAD: usize = 3;
+
 /// How a shard is read.
 pub(super) struct Tiles {
     /// Positions that are read together; consecutive frames of each scan.
@@ -35,10 +38,18 @@ impl Tiles {
         let n_threads = rayon::current_num_threads();
         let n_at_once = (frames_fit(buffer_bytes) / largest).clamp(1, n_threads);
         let most = frames_fit((buffer_bytes / n_at_once).min(MAX_TILE_BYTES)).max(largest);
-        // Threads get equal numbers of groups, so that none waits long for another.
+        // Threads get equal numbers of groups, and more than one, so that none waits long for another.
         let n_positions = shard.n_rows * shard.n_cols;
-        let n_groups = n_positions.div_ceil(most).next_multiple_of(n_at_once);
-        let n_frames = n_positions.div_ceil(n_groups);
+        let least = if n_at_once > 1 {
+            GROUPS_A_THREAD * n_at_once
+        } else {
+            1
+        };
+        let n_groups = n_positions
+            .div_ceil(most)
+            .max(least)
+            .next_multiple_of(n_at_once);
+        let n_frames = n_positions.div_ceil(n_groups).max(largest);
         // Frames of a narrow block follow one another within its rows alone.
         let is_narrow = shard.n_cols < plan.shape.n_cols;
         let same_run =
