@@ -8,6 +8,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, ShapeBuilder};
 
 use crate::ring::RingSeries;
+use crate::simd::{Isa, dispatch};
 use crate::with_counts;
 
 /// Times of a pixel are padded with zeros to a multiple of this: one vector of `f32` on the widest processor.
@@ -67,7 +68,7 @@ impl PixelSeries {
         })
     }
 
-    fn filled<C: Copy + AsReal>(
+    fn filled<C: Copy + Default + AsReal>(
         mut self,
         counts: &[C],
         n_annulus: usize,
@@ -75,37 +76,26 @@ impl PixelSeries {
         factors: Option<&[f64]>,
         is_integer: bool,
     ) -> Self {
+        let isa = Isa::best();
+        let order = Order {
+            n_annulus,
+            pixels,
+            padded: self.padded,
+        };
         if is_integer && factors.is_none() {
             let mut values = vec![0.0_f32; self.len()];
-            turn(
-                counts,
-                n_annulus,
-                pixels,
-                self.padded,
-                &mut values,
-                |_, count| count.f32(),
-            );
-            let largest = values
-                .iter()
-                .fold(0.0_f32, |largest, &value| largest.max(value));
-            if let Some(block) = exact_block(f64::from(largest)) {
+            turn(isa, counts, order, &mut values, |_, count: C| count.f32());
+            if let Some(block) = exact_block(f64::from(largest(isa, &values))) {
                 self.values = Values::F32 { values, block };
                 return self;
             }
         }
         let mut values = vec![0.0; self.len()];
         match factors {
-            None => turn(
-                counts,
-                n_annulus,
-                pixels,
-                self.padded,
-                &mut values,
-                |_, count| count.f64(),
-            ),
+            None => turn(isa, counts, order, &mut values, |_, count: C| count.f64()),
             Some(factors) => {
                 let value = |pixel: usize, count: C| count.f64() * factors[pixel];
-                turn(counts, n_annulus, pixels, self.padded, &mut values, value);
+                turn(isa, counts, order, &mut values, value);
             }
         }
         let has_nan = !is_integer && values.iter().any(|value| value.is_nan());
@@ -197,27 +187,95 @@ macro_rules! impl_as_real {
 }
 impl_as_real!(u8, u16, u32, f32);
 
-/// Picks pixels out of scans, `[time, annulus pixel]`, and writes them pixel by pixel, `[pixel, padded time]`.
-///
-/// A vector of times of one pixel after another: what is written lies together, and what is read are a few pixels of sixteen scans.
-#[inline(always)]
-fn turn<C: Copy, T>(
-    counts: &[C],
+/// Which counts go where.
+#[derive(Clone, Copy)]
+struct Order<'a> {
     n_annulus: usize,
-    pixels: &[usize],
+    pixels: &'a [usize],
     padded: usize,
+}
+
+dispatch! {
+    /// Picks pixels out of scans, `[time, annulus pixel]`, and writes them pixel by pixel, `[pixel, padded time]`.
+    fn turn [C: Copy + Default, T: Copy + Default, F: Fn(usize, C) -> T] [C, T, F] (
+        counts: &[C],
+        order: Order<'_>,
+        values: &mut [T],
+        value: F,
+    ) {
+        turn_tiles(counts, order, values, value)
+    }
+}
+
+/// A square of pixels that follow one another and of scans at a time: what is read lies together, and what is written.
+#[inline(always)]
+fn turn_tiles<C: Copy + Default, T: Copy + Default>(
+    counts: &[C],
+    order: Order<'_>,
     values: &mut [T],
     value: impl Fn(usize, C) -> T,
 ) {
-    for (block, scans) in counts.chunks(TIME_PAD * n_annulus.max(1)).enumerate() {
-        let series = values.chunks_mut(padded.max(1));
-        for (number, (&pixel, series)) in pixels.iter().zip(series).enumerate() {
-            let times = &mut series[block * TIME_PAD..];
-            for (time, scan) in times.iter_mut().zip(scans.chunks_exact(n_annulus.max(1))) {
-                *time = value(number, scan[pixel]);
+    let n_annulus = order.n_annulus.max(1);
+    let blank = vec![C::default(); n_annulus];
+    for (block, scans) in counts.chunks(TIME_PAD * n_annulus).enumerate() {
+        // Scans behind the last fill up the padding with zeros.
+        let mut rows = [blank.as_slice(); TIME_PAD];
+        for (row, scan) in rows.iter_mut().zip(scans.chunks_exact(n_annulus)) {
+            *row = scan;
+        }
+        let mut number = 0;
+        while let Some(&first) = order.pixels.get(number) {
+            let run = order.pixels[number..].first_chunk::<TIME_PAD>();
+            let follow =
+                |run: &[usize; TIME_PAD]| (first..).zip(run).all(|(at, &pixel)| at == pixel);
+            let len = if run.is_some_and(follow) { TIME_PAD } else { 1 };
+            let mut tile = [[T::default(); TIME_PAD]; TIME_PAD];
+            for (tile, row) in tile.iter_mut().zip(rows) {
+                if len == TIME_PAD {
+                    let counts = &row[first..][..TIME_PAD];
+                    for at in 0..TIME_PAD {
+                        tile[at] = value(number + at, counts[at]);
+                    }
+                } else {
+                    tile[0] = value(number, row[first]);
+                }
             }
+            for at in 0..len {
+                let times = &mut values[(number + at) * order.padded + block * TIME_PAD..];
+                for (time, tile) in times[..TIME_PAD].iter_mut().zip(&tile) {
+                    *time = tile[at];
+                }
+            }
+            number += len;
         }
     }
+}
+
+dispatch! {
+    /// The largest of some numbers that are not negative.
+    fn largest(values: &[f32]) -> f32 {
+        largest_in_vectors(values)
+    }
+}
+
+#[inline(always)]
+fn largest_in_vectors(values: &[f32]) -> f32 {
+    let (vectors, rest) = values.as_chunks::<TIME_PAD>();
+    let mut largest = [0.0_f32; TIME_PAD];
+    for vector in vectors {
+        for at in 0..TIME_PAD {
+            // Not `max`, which has a rule of its own for NaN; counts are none.
+            largest[at] = if vector[at] > largest[at] {
+                vector[at]
+            } else {
+                largest[at]
+            };
+        }
+    }
+    largest
+        .iter()
+        .chain(rest)
+        .fold(0.0, |largest, &value| value.max(largest))
 }
 
 #[cfg(test)]
@@ -251,6 +309,44 @@ mod tests {
                 let factor = factors.map_or(1.0, |factors| factors[1]);
                 assert_eq!(array[[time, 0]], factor * f64::from(count((1, 0, time, 0))));
             }
+        }
+    }
+
+    #[test]
+    fn runs_of_pixels_are_turned_as_single_ones_are() {
+        // Runs shorter and longer than a tile, with gaps and out of order; scans that do not fill one.
+        let (n_times, n_annulus) = (37, 90);
+        let pixels: Vec<usize> = (3..40).chain([80, 79]).chain(42..60).collect();
+        let counts: Vec<u16> = (0..n_times * n_annulus)
+            .map(|at| (at * 37 % 1009) as u16)
+            .collect();
+        let order = Order {
+            n_annulus,
+            pixels: &pixels,
+            padded: 48,
+        };
+        for isa in Isa::all() {
+            let mut values = vec![0.0; 48 * pixels.len() + TIME_PAD];
+            turn(isa, &counts, order, &mut values, |number, count: u16| {
+                count.f32() * (number + 1) as f32
+            });
+            for (number, &pixel) in pixels.iter().enumerate() {
+                for time in 0..48 {
+                    let count = if time < n_times {
+                        counts[time * n_annulus + pixel]
+                    } else {
+                        0
+                    };
+                    let expected = f32::from(count) * (number + 1) as f32;
+                    assert_eq!(values[number * 48 + time], expected, "{isa:?}");
+                }
+            }
+            let most = values.iter().fold(0.0_f32, |most, &value| most.max(value));
+            assert_eq!(largest(isa, &values), most);
+            assert_eq!(
+                largest(isa, &values[..5]),
+                values[..5].iter().fold(0.0, |a, &b| b.max(a))
+            );
         }
     }
 
