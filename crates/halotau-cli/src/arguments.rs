@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use halotau_flow::memory;
 
 use crate::commands::{
-    analyze, calibrate, check, completions, convert, demo, export, figure, init, inspect, reduce,
-    report, run, series, simulate,
+    analyze, calibrate, check, completions, convert, demo, export, figure, init, inspect,
+    reduce, report, run, series, simulate,
 };
 
 /// Relaxation time and structural order of a glass from time series of 4D-STEM scans.
@@ -61,6 +61,9 @@ pub(crate) struct Global {
     /// Discard what an earlier run left instead of going on with it
     #[arg(long, global = true)]
     pub(crate) restart: bool,
+    /// Where the disk fails to read a part of the data, do the rest before failing (exit code 74)
+    #[arg(long, global = true)]
+    pub(crate) keep_going: bool,
     /// Fail (exit code 10) if more than half of the positions have no usable result
     #[arg(long, global = true)]
     pub(crate) strict: bool,
@@ -93,6 +96,24 @@ pub(crate) struct RecipeArguments {
     /// Folder of the results, instead of output.folder of the recipe
     #[arg(short, long, value_name = "FOLDER")]
     pub(crate) output: Option<std::path::PathBuf>,
+}
+
+/// Whether to work while the data are still recorded.
+#[derive(Debug, Args)]
+pub(crate) struct FollowArguments {
+    /// Follow a file or folder that still grows: maps of the scans so far in live.csv, all else when the record has ended
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Take the record as ended after so many seconds without a new scan
+    #[arg(long, value_name = "SECONDS", default_value_t = 300.0, value_parser = seconds, requires = "follow")]
+    pub(crate) follow_idle: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds.is_finite() => Ok(seconds),
+        _ => Err("must be a number of seconds above 0".to_owned()),
+    }
 }
 
 fn threads(text: &str) -> Result<usize, String> {

@@ -1,15 +1,17 @@
 //! How this call of the command prints and works.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use halotau::series::Warning;
+use halotau_flow::follow::{self, Clock, FollowSettings};
 use halotau_flow::recipe_file::{self, Loaded};
 use halotau_flow::run::{self, Plan};
 use halotau_flow::{Context, Error, Event, memory};
 use serde::Serialize;
 
-use crate::arguments::{Global, RecipeArguments, When};
+use crate::arguments::{FollowArguments, Global, RecipeArguments, When};
 use crate::progress::Progress;
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,6 +27,7 @@ pub(crate) struct Session {
     memory_bytes: Option<u64>,
     /// Whether to discard what an earlier run left.
     pub(crate) restart: bool,
+    keep_going: bool,
     strict: bool,
     pub(crate) verbose: bool,
 }
@@ -48,6 +51,7 @@ impl Session {
             threads: global.threads,
             memory_bytes: global.memory,
             restart: global.restart,
+            keep_going: global.keep_going,
             strict: global.strict,
             verbose: global.verbose,
         }
@@ -73,6 +77,25 @@ impl Session {
         let begin = Instant::now();
         let clock = || begin.elapsed().as_secs_f64();
         self.with_context(|context| run::plan(loaded, context, &clock))
+    }
+
+    /// Waits for the end of a record, with maps meanwhile, where that was asked for. Gives the recipe of what was recorded.
+    pub(crate) fn follow(&self, loaded: Loaded, arguments: &FollowArguments) -> Result<Loaded> {
+        /// Between two looks: far below the time of a scan, and too long to be felt by disk or network.
+        const PAUSE_S: f64 = 0.25;
+        if !arguments.follow {
+            return Ok(loaded);
+        }
+        let begin = Instant::now();
+        let clock = Clock {
+            now_s: &|| begin.elapsed().as_secs_f64(),
+            wait_s: &|seconds| thread::sleep(Duration::from_secs_f64(seconds)),
+        };
+        let settings = FollowSettings {
+            idle_s: arguments.follow_idle,
+            pause_s: PAUSE_S,
+        };
+        self.with_context(|context| follow::follow(&loaded, settings, &clock, context))
     }
 
     /// Says what a person should know of the data, on stderr.
@@ -112,6 +135,7 @@ impl Session {
         context.threads = self.threads;
         context.memory_bytes = self.memory_bytes;
         context.restart = self.restart;
+        context.keep_going = self.keep_going;
         context.strict = self.strict;
         if self.verbose {
             let memory = memory::size_text(context.memory_limit());

@@ -50,6 +50,8 @@ pub struct Context<'a> {
     pub memory_bytes: Option<u64>,
     /// Discard what an earlier run left, instead of going on with it.
     pub restart: bool,
+    /// Where a disk fails to read a shard, reduce the others before that is an error.
+    pub keep_going: bool,
     /// More than half of the positions BAD is an error.
     pub strict: bool,
     listener: &'a (dyn Fn(Event) + Sync),
@@ -63,6 +65,7 @@ impl<'a> Context<'a> {
             threads: None,
             memory_bytes: None,
             restart: false,
+            keep_going: false,
             strict: false,
             listener,
             pool: OnceLock::new(),

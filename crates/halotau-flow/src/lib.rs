@@ -17,6 +17,7 @@ pub mod draw;
 pub mod error;
 pub mod export;
 pub mod fingerprint;
+pub mod follow;
 pub mod init;
 pub mod inspect;
 pub mod memory;

@@ -247,6 +247,24 @@ pub fn size_text(bytes: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A size for people that is enough: as [`size_text`], rounded up, so that it can be given back as a limit.
+///
+/// ```
+/// assert_eq!(halotau_flow::memory::enough_text(106_300_000_000), "107 GB");
+/// assert_eq!(halotau_flow::memory::enough_text(5000), "5.00 kB");
+/// ```
+pub fn enough_text(bytes: u64) -> String {
+    let mut rounded = bytes;
+    loop {
+        let text = size_text(rounded);
+        if parse_size(&text).is_none_or(|said| said >= bytes) {
+            return text;
+        }
+        // Three digits: half of the last is at most five thousandths.
+        rounded = rounded.saturating_add(bytes / 1000 + 1);
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {

@@ -387,7 +387,10 @@ pub fn merged_header(header: &SeriesHeader, recipe: &Recipe, block: &DataBlock) 
         recipe.microscope.convergence_mrad,
     );
     if let Some(times_s) = &block.times_s {
-        header.times_s = Some(times_s.clone());
+        let mut times_s = times_s.clone();
+        // Where only the first scans are taken, the list may be of all.
+        times_s.truncate(block.n_times.unwrap_or(usize::MAX));
+        header.times_s = Some(times_s);
     }
     header
 }

@@ -380,7 +380,8 @@ impl Pass {
         let keep = memory.in_memory && writer.n_done() == 0;
         // Sums are added in the order of the shards; those of shards that were there are read when it is their turn.
         let add = |until: usize, totals: &mut Totals| -> Result<()> {
-            while totals.n_added() < until {
+            // A shard that failed leaves a gap; then it ends with that error and not with these totals.
+            while totals.n_added() < until && writer.done(totals.n_added()) {
                 totals.add(&writer.read_sums(totals.n_added())?)?;
             }
             Ok(())
@@ -462,7 +463,8 @@ impl Pass {
 /// Reduces shards one after another. Each is written on a thread of its own while the next is reduced, where there is memory for both,
 /// so that no more than one is in flight; `written` gets what came of it, in their order.
 ///
-/// An error of either ends both; what is complete stays.
+/// An error of either ends both; what is complete stays. A disk that fails to read ends it after the other shards, where
+/// [`Context::keep_going`] says so.
 fn reduce_and_write<T: Send>(
     (prepared, memory, context): (&Prepared, MemoryPlan, &Context<'_>),
     shards: impl Iterator<Item = Shard>,
@@ -474,6 +476,7 @@ fn reduce_and_write<T: Send>(
         write(shard, ring, sums).inspect_err(|_| stop.store(true, Ordering::Relaxed))
     };
     thread::scope(|scope| {
+        let mut failed = None;
         let mut in_flight: Option<(Shard, ScopedJoinHandle<'_, Result<T>>)> = None;
         let mut land = |in_flight: &mut Option<(Shard, ScopedJoinHandle<'_, Result<T>>)>| {
             let Some((shard, writing)) = in_flight.take() else {
@@ -488,7 +491,17 @@ fn reduce_and_write<T: Send>(
             let reduced = reduce_shard(prepared, &shard, memory, context, &stop);
             // First, because its error is the reason where this shard was stopped.
             land(&mut in_flight)?;
-            let (ring, sums) = reduced?;
+            let (ring, sums) = match reduced {
+                Err(error) if context.keep_going && error.exit_code() == 74 => {
+                    context.note(format!(
+                        "shard {} failed, going on with the others: {error}",
+                        shard.index
+                    ));
+                    failed.get_or_insert(error);
+                    continue;
+                }
+                reduced => reduced?,
+            };
             let write = &write;
             let writing = thread::Builder::new()
                 .name("halotau-write".to_owned())
@@ -502,7 +515,8 @@ fn reduce_and_write<T: Send>(
                 land(&mut in_flight)?;
             }
         }
-        land(&mut in_flight)
+        land(&mut in_flight)?;
+        failed.map_or(Ok(()), Err)
     })
 }
 

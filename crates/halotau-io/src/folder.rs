@@ -76,6 +76,13 @@ pub(crate) fn open_folder(request: &OpenRequest) -> Result<BoxedSource> {
     open_several(found.files, name, request, warning)
 }
 
+/// The scans of a folder in natural order, as far as they are known by their content.
+pub(crate) fn scan_files(request: &OpenRequest) -> Result<Vec<(PathBuf, Container)>> {
+    let mut found = Entries::of(&request.path, request)?;
+    found.leave_pictures_out();
+    Ok(found.files)
+}
+
 /// What is in a folder.
 struct Entries {
     /// Main files of acquisitions, each once.
@@ -156,11 +163,23 @@ pub(crate) fn open_files(paths: &[PathBuf], request: &OpenRequest) -> Result<Box
 
 /// Opens files as scans, or as parts of one recording.
 fn open_several(
-    files: Vec<(PathBuf, Container)>,
+    mut files: Vec<(PathBuf, Container)>,
     name: String,
     request: &OpenRequest,
     warning: Option<Warning>,
 ) -> Result<BoxedSource> {
+    if let Some(n_times) = request.n_times {
+        // Of one-scan files those that follow may be incomplete; of longer ones there are too many then, which costs nothing.
+        files.truncate(n_times);
+    }
+    let request = &OpenRequest {
+        shape: request.shape.map(|shape| match request.n_times {
+            Some(_) => [0, shape[1], shape[2], shape[3], shape[4]],
+            None => shape,
+        }),
+        n_times: None,
+        ..request.clone()
+    };
     let recordings: Option<Vec<(PathBuf, &'static Format)>> = files
         .iter()
         .map(|(path, container)| match container {
@@ -256,6 +275,11 @@ impl FilesSource {
         warning: Option<Warning>,
     ) -> Result<Self> {
         let n_files = files.len();
+        if n_files == 0 {
+            return Err(Error::EmptyFolder {
+                path: request.path.clone(),
+            });
+        }
         // Each file is opened with the shape of its share of the times.
         let mut request = request.clone();
         let wanted_times = request.shape.map_or(0, |shape| shape[0]);

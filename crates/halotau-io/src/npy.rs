@@ -42,21 +42,65 @@ pub(crate) struct NpyHeader {
     pub(crate) dims: Vec<u64>,
 }
 
-/// Opens a NumPy file as a series.
-pub(crate) fn open_npy(path: &Path, wanted: Option<[usize; 5]>) -> Result<LinearSource> {
-    open_array(PositionedFile::open(path)?, wanted)
+impl NpyHeader {
+    /// Bytes of all samples; `None` where they cannot be counted.
+    fn n_bytes(&self) -> Option<u64> {
+        let sample = self.sample_type.n_bytes() as u64;
+        let mut dims = self.dims.iter();
+        dims.try_fold(sample, |n, &len| n.checked_mul(len))
+    }
+}
+
+/// Opens a NumPy file as a series. `n_times` are the scans to take, from the first.
+pub(crate) fn open_npy(
+    path: &Path,
+    wanted: Option<[usize; 5]>,
+    n_times: Option<usize>,
+) -> Result<LinearSource> {
+    let mut file = PositionedFile::open(path)?;
+    let mut npy = read_header(&file)?;
+    let stated = stated_times(&npy.dims, wanted);
+    let mut wanted = wanted;
+    if let (Some(n_times), Some(stated)) = (n_times, stated)
+        && n_times < stated
+        && let Some(bytes) = npy.n_bytes()
+    {
+        // The header tells of scans that need not be there yet.
+        file = file.cut(npy.data_start + bytes / stated as u64 * n_times as u64);
+        npy.dims[0] = npy.dims[0] / stated as u64 * n_times as u64;
+        if let Some(shape) = &mut wanted {
+            shape[0] = n_times;
+        }
+    }
+    open_with(file, npy, wanted)
+}
+
+/// Scans that a header tells of; `None` where the axes are no scans of that shape.
+pub(crate) fn stated_times(dims: &[u64], wanted: Option<[usize; 5]>) -> Option<usize> {
+    let times = match (dims, wanted) {
+        ([times, _, _, _, _], _) => *times,
+        // Frames one after another, whose scans a person knows.
+        ([n_frames, _, _], Some([_, n_rows, n_cols, ..])) => {
+            let per_scan = (n_rows as u64).checked_mul(n_cols as u64)?;
+            n_frames.checked_div(per_scan)?
+        }
+        _ => return None,
+    };
+    usize::try_from(times).ok().filter(|&times| times > 0)
 }
 
 /// Opens a NumPy array that is a file or a part of one.
 pub(crate) fn open_array(file: PositionedFile, wanted: Option<[usize; 5]>) -> Result<LinearSource> {
     let npy = read_header(&file)?;
-    let n_bytes = npy
-        .dims
-        .iter()
-        .try_fold(npy.sample_type.n_bytes() as u64, |n, &len| {
-            n.checked_mul(len)
-        })
-        .and_then(|n| n.checked_add(npy.data_start));
+    open_with(file, npy, wanted)
+}
+
+fn open_with(
+    file: PositionedFile,
+    npy: NpyHeader,
+    wanted: Option<[usize; 5]>,
+) -> Result<LinearSource> {
+    let n_bytes = npy.n_bytes().and_then(|n| n.checked_add(npy.data_start));
     if n_bytes != Some(file.len()) {
         return Err(size_error(&file, &npy, n_bytes));
     }

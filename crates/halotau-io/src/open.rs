@@ -8,6 +8,7 @@ use halotau::recipe::{DataBlock, FrameLayout, RawLayout};
 use halotau::source::FrameSource;
 
 use crate::error::{Error, Result};
+use crate::first_scans::first_scans;
 use crate::formats::{self, Format};
 use crate::hdf5::open_hdf5;
 use crate::npy::open_npy;
@@ -32,6 +33,8 @@ pub struct OpenRequest {
     pub dataset: Option<String>,
     /// `[time, scan row, scan col, pattern row, pattern col]`; one entry may be 0 for "find out".
     pub shape: Option<[usize; 5]>,
+    /// Scans to take, from the first; what follows them in a raw or NumPy file may be cut short.
+    pub n_times: Option<usize>,
     /// Layout of a raw binary file; where given, files are read as raw binary whatever they look like.
     pub raw: Option<RawLayout>,
     /// Which frames belong to which positions, and how both planes are turned.
@@ -54,6 +57,7 @@ impl OpenRequest {
             files: block.files.iter().map(|file| base.join(file)).collect(),
             dataset: block.dataset.clone(),
             shape: block.shape,
+            n_times: block.n_times,
             raw: block.raw.clone(),
             frames: block.frames,
         }
@@ -77,12 +81,17 @@ impl OpenRequest {
 /// assert_eq!(error.exit_code(), 66);
 /// ```
 pub fn open(request: &OpenRequest) -> Result<BoxedSource> {
-    if !request.files.is_empty() {
-        return folder::open_files(&request.files, request);
-    }
-    match container(&request.path, request.raw.is_some(), true)? {
-        (Container::Folder, _) => folder::open_folder(request),
-        (container, main) => open_container(&main, container, request),
+    let source = if !request.files.is_empty() {
+        folder::open_files(&request.files, request)
+    } else {
+        match container(&request.path, request.raw.is_some(), true)? {
+            (Container::Folder, _) => folder::open_folder(request),
+            (container, main) => open_container(&main, container, request),
+        }
+    }?;
+    match request.n_times {
+        Some(n_times) => first_scans(source, n_times),
+        None => Ok(source),
     }
 }
 
@@ -114,10 +123,12 @@ pub(crate) fn open_container(
     let shape = request.shape.filter(|_| !layout.rearranges());
     let dataset = request.dataset.as_deref();
     let source: BoxedSource = match (container, &request.raw) {
-        (Container::Npy, _) => Box::new(open_npy(path, shape)?),
+        (Container::Npy, _) => Box::new(open_npy(path, shape, request.n_times)?),
         (Container::Hdf5, _) => open_hdf5(path, dataset, shape, layout.counter)?,
         (Container::Zarr, _) => Box::new(open_zarr(path, dataset, shape)?),
-        (Container::Raw, Some(layout)) => Box::new(open_raw(path, layout, request.shape)?),
+        (Container::Raw, Some(layout)) => {
+            Box::new(open_raw(path, layout, request.shape, request.n_times)?)
+        }
         (Container::Raw | Container::Folder | Container::Detector(_), _) => {
             return Err(Error::UnknownContainer {
                 path: path.to_owned(),

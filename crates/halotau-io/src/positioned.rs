@@ -50,6 +50,12 @@ impl PositionedFile {
         })
     }
 
+    /// The file as if it ended at an earlier byte.
+    pub(crate) fn cut(self, len: u64) -> Self {
+        let len = len.min(self.len);
+        Self { len, ..self }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

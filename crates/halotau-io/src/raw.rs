@@ -160,15 +160,24 @@ pub(crate) fn open_raw(
     path: &Path,
     layout: &RawLayout,
     wanted: Option<[usize; 5]>,
+    n_times: Option<usize>,
 ) -> Result<LinearSource> {
-    let file = PositionedFile::open(path)?;
-    let Some(wanted) = wanted else {
+    let mut file = PositionedFile::open(path)?;
+    let Some(mut wanted) = wanted else {
         return Err(shape_missing(
             path,
             &[],
             "a raw binary file does not state its shape; give data.shape = [times, scan rows, scan columns, pattern rows, pattern columns]",
         ));
     };
+    if let Some(n_times) = n_times {
+        // What follows the last scan that is taken is none of ours.
+        wanted[0] = n_times;
+        let end = bytes_of_scans(layout, wanted.map(|len| len as u64));
+        if let Some(end) = end.filter(|&end| end < file.len()) {
+            file = file.cut(end);
+        }
+    }
     let n_unknown = wanted.iter().filter(|&&len| len == 0).count();
     if n_unknown > 1 {
         return Err(shape_missing(
@@ -191,6 +200,13 @@ pub(crate) fn open_raw(
     LinearSource::new(file, "raw binary", shape, layout.clone())
 }
 
+/// Bytes of a file with so many scans, `[time, row, col, pattern row, pattern col]`; `None` where they cannot be counted.
+pub(crate) fn bytes_of_scans(layout: &RawLayout, shape: [u64; 5]) -> Option<u64> {
+    let sizes = Sizes::of(layout, shape[3], shape[4])?;
+    let scan = sizes.scan_stride(shape[1].checked_mul(shape[2])?)?;
+    scan.checked_mul(shape[0])?.checked_add(layout.header_bytes)
+}
+
 /// Tries the length that would use up the file; [`LinearSource::new`] checks that nothing is left.
 fn solve(
     file: &PositionedFile,
@@ -201,9 +217,7 @@ fn solve(
     let bytes_with = |len: u64| {
         let mut w = wanted.map(|l| l as u64);
         w[unknown] = len;
-        let sizes = Sizes::of(layout, w[3], w[4])?;
-        let scan = sizes.scan_stride(w[1].checked_mul(w[2])?)?;
-        scan.checked_mul(w[0])?.checked_add(layout.header_bytes)
+        bytes_of_scans(layout, w)
     };
     // The length of the file is linear in the unknown length, so two points give it.
     let len = bytes_with(0).zip(bytes_with(1)).and_then(|(none, one)| {

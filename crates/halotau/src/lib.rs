@@ -56,6 +56,7 @@ pub mod error;
 mod exponential;
 pub mod fluctuate;
 mod least_squares;
+pub mod live;
 pub mod map;
 pub mod nonfinite;
 pub mod quality;

@@ -555,6 +555,9 @@ pub struct DataBlock {
     /// `[time, scan row, scan col, pattern row, pattern col]` where the file does not know; one entry may be 0 for "find out".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shape: Option<[usize; 5]>,
+    /// Scans to take, from the first; what follows them in the file may be cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_times: Option<usize>,
     /// Layout of a raw binary file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawLayout>,

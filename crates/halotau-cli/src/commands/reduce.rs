@@ -8,7 +8,7 @@ use halotau_flow::{Context, Error, Result, Task, results, run, tasks};
 use serde_json::json;
 
 use super::run::plan_text;
-use crate::arguments::RecipeArguments;
+use crate::arguments::{FollowArguments, RecipeArguments};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
@@ -23,6 +23,8 @@ Examples:
 pub(crate) struct Reduce {
     #[command(flatten)]
     recipe: RecipeArguments,
+    #[command(flatten)]
+    follow: FollowArguments,
     /// Begin the work of N processes: calibrate, and write a script for Slurm
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     tasks: Option<u32>,
@@ -47,6 +49,13 @@ impl Reduce {
             let plan = session.plan(&loaded)?;
             return session.print(&plan_text(&plan), &plan);
         }
+        if self.follow.follow && (self.tasks.is_some() || self.task.is_some() || self.finish) {
+            return Err(Error::usage(
+                "--follow",
+                "is for one process; tasks need a record that has ended",
+            ));
+        }
+        let loaded = session.follow(loaded, &self.follow)?;
         if let Some(n_tasks) = self.tasks {
             return self.begin(session, &loaded, n_tasks as usize);
         }

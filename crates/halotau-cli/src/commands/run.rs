@@ -6,7 +6,7 @@ use halotau_flow::memory::size_text;
 use halotau_flow::results::Summary;
 use halotau_flow::run::{self, Plan, RunOutcome};
 
-use crate::arguments::RecipeArguments;
+use crate::arguments::{FollowArguments, RecipeArguments};
 use crate::progress::duration;
 use crate::session::Session;
 use crate::study_text::study_text;
@@ -14,7 +14,8 @@ use crate::study_text::study_text;
 const EXAMPLES: &str = "\
 Examples:
   halotau run recipe.toml --dry-run
-  halotau run recipe.toml -s profile=paper -o paper-results";
+  halotau run recipe.toml -s profile=paper -o paper-results
+  halotau run recipe.toml --follow --follow-idle 60        # while the microscope records";
 
 /// Reduce, analyze, draw and report: all temperatures of a recipe
 #[derive(Debug, Args)]
@@ -22,6 +23,8 @@ Examples:
 pub(crate) struct Run {
     #[command(flatten)]
     recipe: RecipeArguments,
+    #[command(flatten)]
+    follow: FollowArguments,
 }
 
 impl Run {
@@ -31,6 +34,7 @@ impl Run {
             let plan = session.plan(&loaded)?;
             return session.print(&plan_text(&plan), &plan);
         }
+        let loaded = session.follow(loaded, &self.follow)?;
         let outcome = session.with_context(|context| run::run(&loaded, context))?;
         print_outcome(session, &outcome)
     }

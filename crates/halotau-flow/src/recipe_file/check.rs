@@ -301,6 +301,12 @@ fn data_block(idx: usize, block: &DataBlock) -> Result<()> {
     positive(&key("period_s"), block.period_s)?;
     positive(&key("total_s"), block.total_s)?;
     positive(&key("dwell_ms"), block.dwell_ms)?;
+    require(
+        block.n_times != Some(0),
+        &key("n_times"),
+        0,
+        "take at least one scan",
+    )?;
     if let Some(shape) = block.shape {
         require(
             shape.iter().filter(|&&length| length == 0).count() <= 1,

@@ -95,6 +95,7 @@ const DATA_LINES: &[Line] = &[
     ("data", "files", "[\"a.npy\", \"b.npy\"]", "one-scan files in order, instead of path"),
     ("data", "dataset", "\"data\"", "inside HDF5 or a Zarr group"),
     ("data", "shape", "[106, 60, 120, 264, 264]", "time, scan row, scan col, pattern row, pattern col; one may be 0"),
+    ("data", "n_times", "57", "scans to take, from the first; what follows may be cut short"),
     ("data", "raw", "{ sample_type = \"u16\" }", "layout of a raw binary file: big_endian, header_bytes, ..."),
     ("data", "frames", "{ sync_offset = 0, flyback_cols = 0 }", "which frames belong to which positions; docs/formats.md"),
     ("data", "calibration", "\"calibration-633K.toml\"", "of `halotau calibrate --write`; wins over [calibration]"),
@@ -280,6 +281,7 @@ mod tests {
             files: Vec::new(),
             dataset: Some("entry/data".to_owned()),
             shape: Some([3, 60, 120, 264, 264]),
+            n_times: Some(3),
             raw: Some(RawLayout {
                 sample_type: SampleType::U16,
                 big_endian: true,
