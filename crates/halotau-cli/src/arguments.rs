@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use halotau_flow::memory;
 
 use crate::commands::{
-    analyze, calibrate, check, completions, convert, demo, export, figure, init, inspect,
+    analyze, bench, calibrate, check, completions, convert, demo, export, figure, init, inspect,
     reduce, report, run, series, simulate,
 };
 
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Report(report::Report),
     Export(export::Export),
     Simulate(simulate::Simulate),
+    Bench(bench::Bench),
     Completions(completions::Completions),
 }
 
@@ -123,6 +124,6 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     memory::parse_size(text).ok_or_else(|| "write a size such as 4GiB, 500MB or 8G".to_owned())
 }

@@ -6,6 +6,7 @@ use crate::arguments::Command;
 use crate::session::Session;
 
 pub(crate) mod analyze;
+pub(crate) mod bench;
 pub(crate) mod calibrate;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<()> {
         Command::Report(report) => report.run(session),
         Command::Export(export) => export.run(session),
         Command::Simulate(simulate) => simulate.run(session),
+        Command::Bench(bench) => bench.run(session),
         Command::Completions(completions) => completions.run(),
     }
 }

@@ -133,7 +133,7 @@ pub enum Error {
     #[error(
         "the memory limit of {} is too small: {what} needs {}",
         crate::memory::size_text(*limit_bytes),
-        crate::memory::size_text(*needed_bytes)
+        crate::memory::enough_text(*needed_bytes)
     )]
     Memory {
         /// Which step.
@@ -150,6 +150,14 @@ pub enum Error {
         n_threads: usize,
         /// Why not.
         source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A measurement of speed gave a wrong answer.
+    #[error(
+        "{part} was fast and wrong on this machine: its answer is not the one that the equation gives"
+    )]
+    Bench {
+        /// What was measured.
+        part: &'static str,
     },
     /// Nothing could be measured of the microscope.
     #[error(
@@ -266,7 +274,7 @@ impl Error {
             Self::Figure(halotau_figure::Error::Nothing { .. }) => (65, "E0312"),
             Self::Figure(halotau_figure::Error::TooLarge { .. }) => (71, "E0407"),
             // Lengths and drawings are the program's own.
-            Self::Figure(_) => (70, "E0500"),
+            Self::Figure(_) | Self::Bench { .. } => (70, "E0500"),
             Self::Recipe(problem) => (2, problem.code),
             Self::Usage { .. } => (2, "E0100"),
             Self::Read { source, .. } => read_kind(source),

@@ -9,6 +9,7 @@
 //! and what to do next; `docs/errors.md` lists them.
 
 pub mod analyze;
+pub mod bench;
 pub mod calibrate;
 pub mod context;
 pub mod convert;
