@@ -23,7 +23,7 @@ use halotau::current::{BeamCurrent, LeftOut};
 use halotau::drift::Drift;
 use halotau::ndarray::Array2;
 use halotau::recipe::Recipe;
-use halotau::relate::{DecoupledRelation, StructureDynamics};
+use halotau::relate::{CombinedRelation, DecoupledRelation, RelationChecks, StructureDynamics};
 use halotau::relax::KwwFit;
 use halotau::series::Warning;
 use halotau_io::analysis_folder::write_analysis;
@@ -63,6 +63,8 @@ pub struct Summary {
     pub headline: Average,
     /// Relaxation without beam, where one temperature was measured at several dose rates.
     pub zero_dose: Vec<ZeroDose>,
+    /// Structure and dynamics over all temperatures.
+    pub relation: Option<CombinedRelation>,
     /// The same data under the choices of both profiles.
     pub comparison: Vec<Comparison>,
 }
@@ -88,6 +90,8 @@ pub struct TemperatureSummary {
     pub relation: StructureDynamics,
     /// The relation without what shared speckles make of it, and its words.
     pub decoupled: Option<DecoupledRelation>,
+    /// The same from other sides.
+    pub relation_checks: Option<RelationChecks>,
     /// The relation as a sentence.
     pub verdict: Option<String>,
     /// tau, contrast and stretch of the position-averaged curve.
@@ -189,6 +193,7 @@ impl Summary {
             arrhenius: study.arrhenius.clone(),
             headline: study.headline,
             zero_dose: study.zero_dose.clone(),
+            relation: study.relation.clone(),
             comparison: comparison.to_vec(),
         }
     }
@@ -206,6 +211,7 @@ impl TemperatureSummary {
             summary: analysis.summary.clone(),
             relation: analysis.relation,
             decoupled: analysis.decoupled,
+            relation_checks: analysis.relation_checks.clone(),
             verdict: analysis.decoupled.map(|relation| relation.sentence()),
             ensemble: (&analysis.ensemble_fit).into(),
             calibration: record.map(|record| record.calibration.clone()),

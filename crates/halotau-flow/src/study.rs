@@ -4,6 +4,7 @@
 use halotau::analysis::{Analysis, Study};
 use halotau::arrhenius::{self, ArrheniusFit, ArrheniusPoint, Average};
 use halotau::beam::{self, DosePoint, ZeroDose};
+use halotau::relate;
 
 /// Puts analyses together, from the lowest temperature; Arrhenius fits from two distinct temperatures on.
 pub fn study(mut analyses: Vec<Analysis>) -> Study {
@@ -15,7 +16,18 @@ pub fn study(mut analyses: Vec<Analysis>) -> Study {
         .into_iter()
         .filter_map(|average| fit(&analyses, average))
         .collect();
+    let relations: Vec<_> = analyses
+        .iter()
+        .filter_map(|analysis| {
+            let relation = analysis.decoupled.as_ref()?;
+            Some((relation, analysis.relation_checks.as_ref()))
+        })
+        .collect();
+    let level = analyses
+        .first()
+        .map_or(0.95, |analysis| analysis.recipe.interval.level);
     Study {
+        relation: relate::combine(&relations, level),
         zero_dose: zero_dose(&analyses, headline),
         analyses,
         arrhenius,

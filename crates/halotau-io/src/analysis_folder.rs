@@ -24,7 +24,7 @@ use halotau::ndarray::{Array2, Array3, Array4};
 use halotau::quality::Quality;
 use halotau::recipe::Recipe;
 use halotau::region::Region;
-use halotau::relate::{DecoupledRelation, StructureDynamics};
+use halotau::relate::{DecoupledRelation, RelationChecks, StructureDynamics};
 use halotau::relax::{KwwFit, RelaxationMap};
 use halotau::series::{Position, Warning};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,8 @@ struct Attributes {
     summary: MapSummary,
     relation: StructureDynamics,
     decoupled: Option<DecoupledRelation>,
+    #[serde(default)]
+    relation_checks: Option<RelationChecks>,
     warnings: Vec<Warning>,
     conditions: ConditionsAttributes,
     /// For programs.
@@ -183,6 +185,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         summary: analysis.summary.clone(),
         relation: analysis.relation,
         decoupled: analysis.decoupled,
+        relation_checks: analysis.relation_checks.clone(),
         warnings: analysis.warnings.clone(),
         conditions: ConditionsAttributes::of(&analysis.conditions),
         recipe: analysis.recipe.clone(),
@@ -317,6 +320,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         summary: attributes.summary,
         relation: attributes.relation,
         decoupled: attributes.decoupled,
+        relation_checks: attributes.relation_checks,
         warnings: attributes.warnings,
     })
 }

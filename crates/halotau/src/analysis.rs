@@ -11,7 +11,7 @@ use crate::correlate::{CorrelationCurves, Flattening, TwoTime};
 use crate::fluctuate::FluctuationMap;
 use crate::quality::Quality;
 use crate::recipe::Recipe;
-use crate::relate::{DecoupledRelation, StructureDynamics};
+use crate::relate::{CombinedRelation, DecoupledRelation, RelationChecks, StructureDynamics};
 use crate::relax::{KwwFit, RelaxationMap};
 use crate::series::{Position, Warning};
 pub use crate::statistics::Estimate;
@@ -107,6 +107,8 @@ pub struct Analysis {
     pub relation: StructureDynamics,
     /// Their relation without what shared speckles make of it, where there are enough positions.
     pub decoupled: Option<DecoupledRelation>,
+    /// The same from other sides.
+    pub relation_checks: Option<RelationChecks>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
 }
@@ -122,4 +124,6 @@ pub struct Study {
     pub headline: Average,
     /// Relaxation without beam, for each temperature that was measured at several dose rates.
     pub zero_dose: Vec<ZeroDose>,
+    /// Structure and dynamics over all temperatures; `None` where none of them can be tested.
+    pub relation: Option<CombinedRelation>,
 }

@@ -50,6 +50,30 @@ pub mod pair {
     }
 }
 
+/// As the parent module, for a list of numbers.
+pub mod list {
+    use super::{Deserialize, Deserializer, Number, Serializer};
+
+    /// Writes numbers that may not be finite.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|&value| Number(value)))
+    }
+
+    /// Reads what [`serialize`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// Those of the deserializer, and an unknown word.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let numbers = Vec::<Number>::deserialize(deserializer)?;
+        Ok(numbers.into_iter().map(|number| number.0).collect())
+    }
+}
+
 struct Number(f64);
 
 impl Serialize for Number {

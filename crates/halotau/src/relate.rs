@@ -4,7 +4,15 @@
 //! quantities correlate. It has no p-value: neighboring positions share the probe, and both maps come from the same
 //! speckles, so that the textbook p-value is wrong. [`decoupled`] is the number that has one.
 
+mod apart;
+mod checks;
+mod combine;
 mod decoupled;
+mod fields;
+mod partial;
+#[cfg(test)]
+mod simulated;
+mod surrogates;
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -13,7 +21,11 @@ use crate::quality::Quality;
 use crate::rank::spearman;
 use crate::series::Position;
 
+pub use apart::{ApartRelation, apart};
+pub use checks::{ChecksInput, CoupledRange, Displaced, RankAgreement, RelationChecks, checks};
+pub use combine::{Combined, CombinedRelation, combine};
 pub use decoupled::{DecoupledRelation, HalfMaps, MIN_RELIABILITY, decoupled};
+pub use partial::{Covariate, PartialRelation};
 
 /// Rank correlation of two maps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -117,6 +117,47 @@ pub fn student_p_value(t: f64, degrees_of_freedom: usize) -> f64 {
     (1.0 - probability_within(angle, degrees_of_freedom)).max(0.0)
 }
 
+/// Probability that a standard normal variable is as large as this or larger in size.
+///
+/// # Example
+///
+/// ```
+/// assert!((halotau::statistics::normal_p_value(1.959963984540054) - 0.05).abs() < 1e-12);
+/// ```
+pub fn normal_p_value(z: f64) -> f64 {
+    libm::erfc(z.abs() * std::f64::consts::FRAC_1_SQRT_2)
+}
+
+/// Probability that chi² with whole degrees of freedom is as large as this or larger. NaN without degrees of freedom.
+///
+/// # Example
+///
+/// ```
+/// // Two degrees of freedom: exp(−x/2).
+/// let p = halotau::statistics::chi2_p_value(3.0, 2);
+/// assert!((p - (-1.5_f64).exp()).abs() < 1e-15);
+/// ```
+pub fn chi2_p_value(chi2: f64, degrees_of_freedom: usize) -> f64 {
+    if chi2.is_nan() || degrees_of_freedom == 0 {
+        return f64::NAN;
+    }
+    let half = 0.5 * chi2.max(0.0);
+    // A finite sum for whole degrees: Poisson terms, of whole order for even degrees and of half order for odd ones.
+    let odd = degrees_of_freedom % 2 == 1;
+    let (mut p, mut term, mut order) = if odd {
+        let term = libm::sqrt(half / std::f64::consts::PI) * 2.0 * libm::exp(-half);
+        (libm::erfc(libm::sqrt(half)), term, 1.5)
+    } else {
+        (0.0, libm::exp(-half), 1.0)
+    };
+    for _ in 0..degrees_of_freedom / 2 {
+        p += term;
+        term *= half / order;
+        order += 1.0;
+    }
+    p.min(1.0)
+}
+
 /// Probability that |t| is below sqrt(ν) tan θ, a finite sum for whole ν.
 fn probability_within(angle: f64, degrees_of_freedom: usize) -> f64 {
     let (sin, cos) = (libm::sin(angle), libm::cos(angle));
@@ -238,6 +279,22 @@ pub fn jackknife_of_log(full: f64, replicates: &[f64], level: f64) -> Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chi2_equals_scipy() {
+        // scipy.stats.chi2.sf
+        let cases = [
+            (3.0, 1, 0.08326451666355042),
+            (7.5, 3, 0.0575584519726364),
+            (7.5, 4, 0.11170929281604328),
+            (20.0, 5, 0.0012497305630313773),
+        ];
+        for (chi2, degrees, expected) in cases {
+            assert!((chi2_p_value(chi2, degrees) / expected - 1.0).abs() < 1e-12);
+        }
+        assert_eq!(chi2_p_value(0.0, 3), 1.0);
+        assert!(chi2_p_value(1.0, 0).is_nan());
+    }
 
     /// Relative; the tables are from scipy.stats (norm.ppf, t.ppf) and have 16 digits.
     const TOLERANCE: f64 = 1e-10;

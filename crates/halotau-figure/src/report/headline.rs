@@ -206,9 +206,13 @@ fn sentences(study: &Study) -> Vec<String> {
         .map(|analysis| format!("{} at {}", relation_text(analysis), name(analysis)))
         .collect();
     sentences.push(format!(
-        "Spearman's rank correlation of relaxation time and azimuthal variance: {}. Its significance is not judged here.",
+        "Spearman's rank correlation of relaxation time and azimuthal variance from the same pixels: {}. Shared speckles make part or all \
+         of it, so that it has no significance.",
         relations.join("; ")
     ));
+    if let Some(relation) = &study.relation {
+        sentences.push(relation.verdict.clone());
+    }
     let censored: Vec<String> = study
         .analyses
         .iter()

@@ -218,6 +218,7 @@ pub(crate) fn analysis(
             spearman: 0.39 - 0.002 * (temperature_k - 633.0),
             n: n_positions - n_bad,
         },
+        relation_checks: None,
         decoupled: Some(DecoupledRelation {
             correlation: Estimate {
                 value: 0.27,
@@ -293,6 +294,7 @@ pub(crate) fn study(temperatures_k: &[f64], n_rows: usize, n_cols: usize, n_time
     };
     Study {
         zero_dose: Vec::new(),
+        relation: None,
         arrhenius: if analyses.len() > 1 {
             Average::ALL.into_iter().map(fit).collect()
         } else {

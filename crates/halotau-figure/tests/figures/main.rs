@@ -171,6 +171,7 @@ fn captions_name_the_conventions() {
 fn what_is_missing_is_said() {
     let empty = Study {
         zero_dose: Vec::new(),
+        relation: None,
         analyses: Vec::new(),
         arrhenius: Vec::new(),
         headline: halotau::arrhenius::Average::LogMean,

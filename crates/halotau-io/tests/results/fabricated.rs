@@ -17,7 +17,10 @@ use halotau::ndarray::{Array1, Array2, Array3, Array4};
 use halotau::quality::Quality;
 use halotau::recipe::{Recipe, Region};
 use halotau::reduce::{Reduction, Shard};
-use halotau::relate::{DecoupledRelation, StructureDynamics};
+use halotau::relate::{
+    ApartRelation, CoupledRange, DecoupledRelation, Displaced, PartialRelation, RankAgreement,
+    RelationChecks, StructureDynamics,
+};
 use halotau::relax::{FitOutcome, KwwFit, RelaxationMap};
 use halotau::ring::{Annulus, RingCounts, RingSeries};
 use halotau::series::{Position, SampleType, SeriesShape, Warning};
@@ -351,6 +354,7 @@ pub(crate) fn analysis() -> Analysis {
             spearman: f64::NAN,
             n: 2,
         },
+        relation_checks: Some(relation_checks()),
         decoupled: Some(DecoupledRelation {
             correlation: Estimate {
                 value: -0.1,
@@ -378,8 +382,52 @@ pub(crate) fn study() -> halotau::analysis::Study {
     };
     halotau::analysis::Study {
         zero_dose: Vec::new(),
+        relation: None,
         analyses: vec![at(633.15), at(643.15), at(653.15)],
         arrhenius: Vec::new(),
         headline: Average::LogMean,
+    }
+}
+
+/// Numbers of every kind: an interval that is open, a list with a gap left to the reader of NaN.
+fn relation_checks() -> RelationChecks {
+    let estimate = Estimate {
+        value: 0.3,
+        error: 0.1,
+        lower: f64::NEG_INFINITY,
+        upper: 0.5,
+    };
+    RelationChecks {
+        apart: Some(ApartRelation {
+            correlation: estimate,
+            p_value: 0.02,
+            n: 64,
+            n_effective: 31.5,
+        }),
+        gap_per_nm: 0.654,
+        partial: vec![PartialRelation {
+            without: vec!["intensity".to_owned()],
+            correlation: estimate,
+            p_value: 0.03,
+            n: 60,
+            n_effective: 30.5,
+        }],
+        coupled: CoupledRange {
+            same_half: 0.7,
+            as_here: 0.12,
+            one_tau: 0.8,
+        },
+        kendall: RankAgreement {
+            kendall: 0.2,
+            p_value: 0.04,
+        },
+        n_effective_dutilleul: 29.0,
+        p_torus: 0.05,
+        p_phases: 0.06,
+        displaced: Displaced {
+            profile: vec![0.3, f64::INFINITY, -0.1],
+            peak: [0, -1],
+            peak_correlation: 0.31,
+        },
     }
 }

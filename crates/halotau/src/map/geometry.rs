@@ -27,9 +27,12 @@ pub(super) struct Geometry {
     pub(super) band: BandGeometry,
     /// Ring and band of two halves of the directions that share no speckle.
     pub(super) halves: [Half; 2],
+    /// A narrow ring, and the band without what shares speckle with it.
+    pub(super) apart: Half,
 }
 
-/// What a half of the directions holds: a quarter of the circle and its opposite, without what lies near the boundary.
+/// Pixels for tau and pixels for V: a half of the directions, that is a quarter of the circle and its opposite without what lies near the
+/// boundary; or spatial frequencies apart.
 #[derive(Debug)]
 pub(super) struct Half {
     /// Annulus index of each pixel of the ring.
@@ -44,6 +47,34 @@ const GUARD_WIDTHS: f64 = 0.36;
 
 /// The distance in pixels where the width of the probe is not known.
 const GUARD_PX: f64 = 2.0;
+
+/// Speckles are as wide as the aperture, α/λ in radius; the full width of the probe is 0.51 λ/α.
+const APERTURE_WIDTHS: f64 = 0.51;
+
+/// The radius in pixels where the width of the probe is not known, as for 1.6 mrad and pixels of 0.23 1/nm.
+const APERTURE_PX: f64 = 3.0;
+
+/// Half the width of the ring that is left of a wide one, so that something of the band is far from it; the paper's ring.
+const HALF_RING_PER_NM: f64 = 0.2;
+
+/// The ring whose tau is compared with V of other spatial frequencies: the ring that is correlated, or its middle where that is wide.
+fn narrow_ring(range: QRange) -> QRange {
+    let middle = 0.5 * (range.min_per_nm + range.max_per_nm);
+    QRange::new(
+        range.min_per_nm.max(middle - HALF_RING_PER_NM),
+        range.max_per_nm.min(middle + HALF_RING_PER_NM),
+    )
+}
+
+/// Distance of spatial frequencies that share no speckle, 1/nm.
+pub(super) fn gap_per_nm(reduction: &Reduction, recipe: &Recipe) -> f64 {
+    let fwhm_nm = recipe.probe_fwhm_nm();
+    if fwhm_nm.is_finite() {
+        APERTURE_WIDTHS / fwhm_nm
+    } else {
+        APERTURE_PX * reduction.annulus.q_step_per_nm(&reduction.calibration)
+    }
+}
 
 /// The geometry of every position.
 #[derive(Debug)]
@@ -185,10 +216,23 @@ impl Geometry {
                 band: band(of_band, sector, 1),
             }
         });
+        let narrow = narrow_ring(recipe.dynamics.q_range_per_nm);
+        let gap_per_nm = gap_per_nm(reduction, recipe);
+        let is_far = |&pixel: &usize| {
+            q[pixel] < narrow.min_per_nm - gap_per_nm || q[pixel] >= narrow.max_per_nm + gap_per_nm
+        };
+        let far: Vec<usize> = pixels.iter().copied().filter(is_far).collect();
+        let sector = vec![0; far.len()];
+        let is_narrow = |&pixel: &usize| narrow.contains(q[pixel]);
+        let apart = Half {
+            ring: ring.iter().copied().filter(is_narrow).collect(),
+            band: band(far, sector, 1),
+        };
         Self {
             ring_sector: sectors(&ring),
             ring,
             halves,
+            apart,
             band: band(pixels.clone(), sectors(&pixels), n_sectors),
         }
     }

@@ -87,6 +87,8 @@ pub(super) struct PositionResult {
     pub(super) quality: Quality,
     /// From each half of the directions; NaN where the position is BAD.
     pub(super) halves: [HalfValues; 2],
+    /// From spatial frequencies apart.
+    pub(super) apart: HalfValues,
 }
 
 /// tau and V from some of the directions.
@@ -246,20 +248,19 @@ impl<'a> PositionTask<'a> {
                 jackknife_error(&replicates)
             })
             .collect();
-        let halves = if quality.is_bad() || !whole.tau_s.is_finite() {
-            let none = f64::NAN;
-            [HalfValues {
-                tau_s: none,
-                fluctuation: none,
-            }; 2]
-        } else {
-            geometry
-                .halves
-                .each_ref()
-                .map(|half| self.half(rings, at, half, &whole))
-        };
+        let [first, second, apart] = [&geometry.halves[0], &geometry.halves[1], &geometry.apart]
+            .map(|pixels| {
+                if quality.is_bad() || !whole.tau_s.is_finite() {
+                    return HalfValues {
+                        tau_s: f64::NAN,
+                        fluctuation: f64::NAN,
+                    };
+                }
+                self.half(rings, at, pixels, &whole)
+            });
         let result = PositionResult {
-            halves,
+            halves: [first, second],
+            apart,
             g_error,
             persistence: if enough {
                 persistence(&curves.g, whole.baseline)

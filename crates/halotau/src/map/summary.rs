@@ -9,6 +9,7 @@
 
 use ndarray::{Array2, Array3};
 
+use super::geometry;
 use super::position::{PositionResult, PositionTask};
 use crate::analysis::{Analysis, Estimate, MapSummary};
 use crate::correlate::CorrelationCurves;
@@ -17,7 +18,7 @@ use crate::quality::Quality;
 use crate::rank;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
-use crate::relate::{HalfMaps, decoupled, relate};
+use crate::relate::{self, ChecksInput, Covariate, HalfMaps, RelationChecks, decoupled, relate};
 use crate::relax::{KwwFit, RelaxationMap, fit, mean_relaxation_time_s};
 use crate::series::{Position, Warning};
 use crate::statistics::{jackknife_error, student_quantile};
@@ -107,16 +108,16 @@ pub(super) fn assemble(
             map(&|result| result.halves[half].fluctuation),
         )
     });
-    let decoupled = decoupled(
-        &HalfMaps {
-            tau_s: halves.each_ref().map(|(tau_s, _)| tau_s.view()),
-            fluctuation: halves.each_ref().map(|(_, fluctuation)| fluctuation.view()),
-        },
-        recipe.interval.level,
-    );
+    let decoupled = decoupled(&half_maps(&halves), recipe.interval.level);
+    let apart = [
+        map(&|result| result.apart.tau_s),
+        map(&|result| result.apart.fluctuation),
+    ];
+    let relation_checks = checks(&halves, &apart, reduction, task);
     data_warnings(reduction, &summary, &mut warnings);
     Analysis {
         decoupled,
+        relation_checks,
         name: reduction.name.clone(),
         temperature_k: reduction.temperature_k,
         step_nm: reduction.step_nm,
@@ -142,6 +143,48 @@ pub(super) fn assemble(
         relation,
         warnings,
     }
+}
+
+fn half_maps(halves: &[(Array2<f64>, Array2<f64>); 2]) -> HalfMaps<'_> {
+    HalfMaps {
+        tau_s: halves.each_ref().map(|(tau_s, _)| tau_s.view()),
+        fluctuation: halves.each_ref().map(|(_, fluctuation)| fluctuation.view()),
+    }
+}
+
+/// The relation from other sides.
+fn checks(
+    halves: &[(Array2<f64>, Array2<f64>); 2],
+    apart: &[Array2<f64>; 2],
+    reduction: &Reduction,
+    task: &PositionTask<'_>,
+) -> Option<RelationChecks> {
+    let conditions = &task.measured.conditions;
+    let dim = conditions.ring_intensity.dim();
+    let row = Array2::from_shape_fn(dim, |(row, _)| row as f64);
+    let col = Array2::from_shape_fn(dim, |(_, col)| col as f64);
+    let mut maps = vec![("intensity (thickness)", &conditions.ring_intensity)];
+    if let Some(distance) = &conditions.region.edge_distance {
+        maps.push(("distance to the edge", distance));
+    }
+    // What changes in the course of a scan changes along its slow axis, and a wedge along any.
+    maps.push(("place along the rows", &row));
+    maps.push(("place along the columns", &col));
+    let covariates: Vec<Covariate<'_>> = maps
+        .into_iter()
+        .map(|(name, values)| Covariate {
+            name,
+            values: values.view(),
+        })
+        .collect();
+    relate::checks(&ChecksInput {
+        halves: half_maps(halves),
+        apart: apart.each_ref().map(|map| map.view()),
+        gap_per_nm: geometry::gap_per_nm(reduction, task.recipe),
+        covariates: &covariates,
+        level: task.recipe.interval.level,
+        seed: task.recipe.seed,
+    })
 }
 
 /// The mean curve over the region, its fit, and the fits without each sector.

@@ -21,21 +21,17 @@
 //! Sources: Clifford, Richardson, Hémon, Biometrics 45, 123 (1989), doi 10.2307/2532039, for a variance from correlograms; the terms
 //! of the crossed mean follow from the fourth moments of normal fields without a link.
 
-use ndarray::{Array2, ArrayView2};
-use rayon::prelude::*;
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use crate::rank::mid_ranks;
+use super::fields::Fields;
 use crate::statistics::{Estimate, normal_quantile, student_p_value};
 
 /// Below this reliability a correction for noise says more about the noise.
 pub const MIN_RELIABILITY: f64 = 0.2;
 
-/// Positions below which nothing is said.
-const MIN_POSITIONS: usize = 10;
-
 /// Effective positions below which an interval has no meaning.
-const MIN_EFFECTIVE: f64 = 6.0;
+pub(super) const MIN_EFFECTIVE: f64 = 6.0;
 
 /// Maps of the two halves of the directions, each `[row, col]`; NaN where there is no value.
 #[derive(Debug, Clone, Copy)]
@@ -88,13 +84,7 @@ impl DecoupledRelation {
                 self.n, self.n_effective
             );
         }
-        let p = if self.p_value < 1e-12 {
-            "p < 1e-12".to_owned()
-        } else if self.p_value < 1e-3 {
-            format!("p = {:.0e}", self.p_value)
-        } else {
-            format!("p = {:.2}", self.p_value)
-        };
+        let p = p_text(self.p_value);
         let number = format!(
             "r = {value:.2} [{lower:.2}, {upper:.2}], {p}, {:.0} effective positions",
             self.n_effective
@@ -120,12 +110,29 @@ impl DecoupledRelation {
                 self.tau_reliability, self.fluctuation_reliability
             )),
         }
-        // A minus as it is printed.
-        text.replace("= -", "= −")
-            .replace("[-", "[−")
-            .replace(", -", ", −")
-            .replace(": -", ": −")
+        with_minus(&text)
     }
+}
+
+/// "p = 0.03"
+pub(super) fn p_text(p: f64) -> String {
+    if p < 1e-12 {
+        "p < 1e-12".to_owned()
+    } else if p < 1e-3 {
+        format!("p = {p:.0e}")
+    } else if p < 0.1 {
+        format!("p = {p:.3}")
+    } else {
+        format!("p = {p:.2}")
+    }
+}
+
+/// A minus as it is printed.
+pub(super) fn with_minus(text: &str) -> String {
+    text.replace("= -", "= −")
+        .replace("[-", "[−")
+        .replace(", -", ", −")
+        .replace(": -", ": −")
 }
 
 /// Measures the relation of two pairs of maps. `None` for fewer than ten positions with all four values, or where a map is constant.
@@ -152,46 +159,19 @@ impl DecoupledRelation {
 /// assert!((relation.corrected.unwrap().value - 1.0).abs() < 0.2);
 /// ```
 pub fn decoupled(halves: &HalfMaps<'_>, level: f64) -> Option<DecoupledRelation> {
-    let valid = common(halves);
-    let n = valid.iter().filter(|&&valid| valid).count();
-    if n < MIN_POSITIONS {
-        return None;
-    }
-    let [tau_a, tau_b] = halves.tau_s;
-    let [v_a, v_b] = halves.fluctuation;
-    let fields = Fields {
-        x: [
-            standardized(tau_a, &valid, true)?,
-            standardized(tau_b, &valid, true)?,
-        ],
-        y: [
-            standardized(v_a, &valid, false)?,
-            standardized(v_b, &valid, false)?,
-        ],
-        valid,
-    };
-    let mean = |first: &Array2<f64>, second: &Array2<f64>| {
-        let products = first.iter().zip(second).map(|(a, b)| a * b);
-        products.sum::<f64>() / n as f64
-    };
+    Some(of_fields(&Fields::of(halves)?, level))
+}
+
+/// The relation of standardized maps.
+pub(super) fn of_fields(fields: &Fields, level: f64) -> DecoupledRelation {
+    let n = fields.n();
     let ([x_a, x_b], [y_a, y_b]) = (&fields.x, &fields.y);
-    let r = 0.5 * (mean(x_a, y_b) + mean(x_b, y_a));
+    let r = fields.crossed();
     let variance = fields.variance(n);
     let n_effective = 1.0 + 1.0 / variance;
-    let (tau_reliability, fluctuation_reliability) = (mean(x_a, x_b), mean(y_a, y_b));
-    let degrees = n_effective - 2.0;
-    let t = r * libm::sqrt(degrees / (1.0 - r * r).max(f64::MIN_POSITIVE));
+    let (tau_reliability, fluctuation_reliability) = (fields.mean(x_a, x_b), fields.mean(y_a, y_b));
     let is_known = n_effective >= MIN_EFFECTIVE;
-    let correlation = if is_known {
-        fisher(r, n_effective, level)
-    } else {
-        Estimate {
-            value: r,
-            error: f64::NAN,
-            lower: -1.0,
-            upper: 1.0,
-        }
-    };
+    let correlation = fisher(r, n_effective, level);
     let can_correct = tau_reliability.min(fluctuation_reliability) >= MIN_RELIABILITY;
     let corrected = can_correct.then(|| {
         let scale = libm::sqrt(tau_reliability * fluctuation_reliability);
@@ -203,14 +183,9 @@ pub fn decoupled(halves: &HalfMaps<'_>, level: f64) -> Option<DecoupledRelation>
         }
     });
     let z_detectable = normal_quantile(0.975) + normal_quantile(0.8);
-    Some(DecoupledRelation {
+    DecoupledRelation {
         correlation,
-        p_value: if is_known {
-            // Rounded down, which is on the safe side.
-            student_p_value(t, degrees as usize)
-        } else {
-            1.0
-        },
+        p_value: probability(r, n_effective),
         n,
         n_effective,
         tau_reliability,
@@ -221,11 +196,31 @@ pub fn decoupled(halves: &HalfMaps<'_>, level: f64) -> Option<DecoupledRelation>
         } else {
             1.0
         },
-    })
+    }
 }
 
-/// A correlation with its interval: atanh r is normal with the variance 1/(M − 3).
-fn fisher(r: f64, n_effective: f64, level: f64) -> Estimate {
+/// Probability of an |r| so large without a relation, by Student's t of the module; 1 where there are too few effective positions.
+pub(super) fn probability(r: f64, n_effective: f64) -> f64 {
+    if n_effective.is_nan() || n_effective < MIN_EFFECTIVE {
+        return 1.0;
+    }
+    let degrees = n_effective - 2.0;
+    let t = r * libm::sqrt(degrees / (1.0 - r * r).max(f64::MIN_POSITIVE));
+    // Rounded down, which is on the safe side.
+    student_p_value(t, degrees as usize)
+}
+
+/// A correlation with its interval: atanh r is normal with the variance 1/(M − 3). Everything is possible where there are too few
+/// effective positions.
+pub(super) fn fisher(r: f64, n_effective: f64, level: f64) -> Estimate {
+    if n_effective.is_nan() || n_effective < MIN_EFFECTIVE {
+        return Estimate {
+            value: r,
+            error: f64::NAN,
+            lower: -1.0,
+            upper: 1.0,
+        };
+    }
     let (z, error) = (libm::atanh(r), 1.0 / libm::sqrt(n_effective - 3.0));
     let half = normal_quantile(0.5 + 0.5 * level) * error;
     Estimate {
@@ -236,212 +231,12 @@ fn fisher(r: f64, n_effective: f64, level: f64) -> Estimate {
     }
 }
 
-/// Positions that hold all four values.
-fn common(halves: &HalfMaps<'_>) -> Array2<bool> {
-    let maps = [halves.tau_s, halves.fluctuation].concat();
-    Array2::from_shape_fn(halves.tau_s[0].dim(), |at| {
-        maps.iter()
-            .all(|map| map.get(at).is_some_and(|value| value.is_finite()))
-    })
-}
-
-/// A map, or its ranks, with mean 0 and standard deviation 1 over the valid positions, and 0 elsewhere. `None` where it is constant.
-fn standardized(
-    map: ArrayView2<'_, f64>,
-    valid: &Array2<bool>,
-    ranked: bool,
-) -> Option<Array2<f64>> {
-    let mut values: Vec<f64> = valid
-        .indexed_iter()
-        .filter(|(_, valid)| **valid)
-        .map(|(at, _)| map[at])
-        .collect();
-    if ranked {
-        values = mid_ranks(&values);
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
-    if variance.is_nan() || variance <= 0.0 {
-        return None;
-    }
-    let sd = libm::sqrt(variance);
-    let mut next = values.into_iter();
-    Some(Array2::from_shape_fn(valid.dim(), |at| {
-        if valid[at] {
-            next.next().map_or(0.0, |value| (value - mean) / sd)
-        } else {
-            0.0
-        }
-    }))
-}
-
-struct Fields {
-    valid: Array2<bool>,
-    x: [Array2<f64>; 2],
-    y: [Array2<f64>; 2],
-}
-
-/// Sums over pairs of positions of the products that the variance needs.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    n_pairs: f64,
-    /// x_A x_A, x_B x_B, x_A x_B, y_A y_A, y_B y_B, y_A y_B, x_A y_A, x_B y_B.
-    products: [f64; 8],
-}
-
-impl Sums {
-    fn add(&mut self, other: &Self) {
-        self.n_pairs += other.n_pairs;
-        for (sum, product) in self.products.iter_mut().zip(other.products) {
-            *sum += product;
-        }
-    }
-
-    /// The pairs times the bracket of the variance.
-    fn term(&self) -> f64 {
-        if self.n_pairs == 0.0 {
-            return 0.0;
-        }
-        let [x_aa, x_bb, x_ab, y_aa, y_bb, y_ab, xy_a, xy_b] =
-            self.products.map(|sum| sum / self.n_pairs);
-        self.n_pairs * (x_aa * y_bb + x_bb * y_aa + 2.0 * x_ab * y_ab + 2.0 * xy_a * xy_b)
-    }
-}
-
-impl Fields {
-    /// Variance of r without a link; distances are summed in classes a step wide, up to half of the longer side.
-    fn variance(&self, n: usize) -> f64 {
-        let (n_rows, n_cols) = self.valid.dim();
-        let reach = n_rows.max(n_cols) / 2;
-        // Each displacement is summed by itself, in order, whatever thread does it.
-        let displacements: Vec<(usize, i64)> = (0..=reach.min(n_rows - 1))
-            .flat_map(|rows| {
-                let cols = reach.min(n_cols - 1) as i64;
-                (-cols..=cols).map(move |cols| (rows, cols))
-            })
-            .filter(|&(rows, cols)| (rows > 0 || cols > 0) && class(rows, cols) <= reach)
-            .collect();
-        let sums: Vec<Sums> = displacements
-            .par_iter()
-            .map(|&(rows, cols)| self.sums(rows, cols))
-            .collect();
-        let mut classes = vec![Sums::default(); reach + 1];
-        for (&(rows, cols), sums) in displacements.iter().zip(&sums) {
-            classes[class(rows, cols)].add(sums);
-        }
-        let here = self.sums(0, 0).term();
-        // Each displacement stands for its opposite, too.
-        let apart: f64 = classes.iter().map(|class| 2.0 * class.term()).sum();
-        let n = n as f64;
-        // Positions that share something do not know more than as many that share nothing.
-        (here + apart).max(here) / (4.0 * n * n)
-    }
-
-    fn sums(&self, rows: usize, cols: i64) -> Sums {
-        let (n_rows, n_cols) = self.valid.dim();
-        let first_col = (-cols).max(0) as usize;
-        let end_col = (n_cols as i64 - cols.max(0)) as usize;
-        let mut sums = Sums::default();
-        let ([x_a, x_b], [y_a, y_b]) = (&self.x, &self.y);
-        for row in 0..n_rows - rows {
-            for col in first_col..end_col {
-                let (here, there) = ([row, col], [row + rows, (col as i64 + cols) as usize]);
-                if !(self.valid[here] && self.valid[there]) {
-                    continue;
-                }
-                let both = |f: &Array2<f64>, g: &Array2<f64>| {
-                    0.5 * (f[here] * g[there] + g[here] * f[there])
-                };
-                let products = [
-                    x_a[here] * x_a[there],
-                    x_b[here] * x_b[there],
-                    both(x_a, x_b),
-                    y_a[here] * y_a[there],
-                    y_b[here] * y_b[there],
-                    both(y_a, y_b),
-                    both(x_a, y_a),
-                    both(x_b, y_b),
-                ];
-                sums.add(&Sums {
-                    n_pairs: 1.0,
-                    products,
-                });
-            }
-        }
-        sums
-    }
-}
-
-/// Distance of a displacement in whole steps.
-fn class(rows: usize, cols: i64) -> usize {
-    libm::round(libm::hypot(rows as f64, cols as f64)) as usize
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use super::super::simulated::Simulated;
     use super::*;
-    use rand::SeedableRng;
-    use rand_distr::{Distribution, StandardNormal};
-    use rand_xoshiro::Xoshiro256PlusPlus;
-
-    /// White noise averaged over a Gaussian of sigma steps, variance 1, `[row, col]`.
-    fn smooth(shape: (usize, usize), sigma: f64, rng: &mut Xoshiro256PlusPlus) -> Array2<f64> {
-        let reach = (3.0 * sigma).ceil() as usize;
-        let weight = |d: usize| {
-            let d = d as f64 - reach as f64;
-            (-0.5 * d * d / (sigma * sigma)).exp()
-        };
-        let norm: f64 = (0..=2 * reach).map(|d| weight(d) * weight(d)).sum();
-        let wide = (shape.0 + 2 * reach, shape.1 + 2 * reach);
-        let white: Array2<f64> = Array2::from_shape_simple_fn(wide, || StandardNormal.sample(rng));
-        let along_rows = Array2::from_shape_fn((shape.0, wide.1), |(row, col)| {
-            let terms = (0..=2 * reach).map(|d| weight(d) * white[[row + d, col]]);
-            terms.sum::<f64>()
-        });
-        Array2::from_shape_fn(shape, |(row, col)| {
-            let terms = (0..=2 * reach).map(|d| weight(d) * along_rows[[row, col + d]]);
-            terms.sum::<f64>() / norm
-        })
-    }
-
-    /// tau and V of both halves; errors of one half are shared by tau and V.
-    struct Simulated {
-        tau: [Array2<f64>; 2],
-        v: [Array2<f64>; 2],
-    }
-
-    impl Simulated {
-        fn new(shape: (usize, usize), noise: f64, link: f64, seed: u64) -> Self {
-            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-            let structure = smooth(shape, 2.0, &mut rng);
-            let own = smooth(shape, 2.0, &mut rng);
-            let dynamics = link * &structure + (1.0 - link * link).sqrt() * own;
-            let mut half = || {
-                let shared = smooth(shape, 1.5, &mut rng);
-                let errors_of_v = 0.8 * &shared + 0.6 * smooth(shape, 1.5, &mut rng);
-                let ln_tau = &dynamics + noise * shared;
-                (ln_tau.exp(), &structure + noise * errors_of_v)
-            };
-            let ((tau_a, v_a), (tau_b, v_b)) = (half(), half());
-            Self {
-                tau: [tau_a, tau_b],
-                v: [v_a, v_b],
-            }
-        }
-
-        fn halves(&self) -> HalfMaps<'_> {
-            HalfMaps {
-                tau_s: self.tau.each_ref().map(|map| map.view()),
-                fluctuation: self.v.each_ref().map(|map| map.view()),
-            }
-        }
-
-        fn relation(&self) -> DecoupledRelation {
-            decoupled(&self.halves(), 0.95).unwrap()
-        }
-    }
+    use ndarray::Array2;
 
     #[test]
     fn maps_without_a_link_are_called_related_as_often_as_stated() {
@@ -481,14 +276,9 @@ mod tests {
         let mut simulated = Simulated::new((5, 7), 0.5, 0.0, 3);
         simulated.tau[0][[2, 3]] = f64::NAN;
         let halves = simulated.halves();
-        let valid = common(&halves);
-        let field = |map, ranked| standardized(map, &valid, ranked).unwrap();
-        let fields = Fields {
-            x: halves.tau_s.map(|map| field(map, true)),
-            y: halves.fluctuation.map(|map| field(map, false)),
-            valid: valid.clone(),
-        };
-        let places: Vec<(usize, usize)> = valid
+        let fields = Fields::of(&halves).unwrap();
+        let places: Vec<(usize, usize)> = fields
+            .valid
             .indexed_iter()
             .filter(|(_, valid)| **valid)
             .map(|(at, _)| at)

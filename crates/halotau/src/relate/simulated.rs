@@ -1,0 +1,69 @@
+//! Maps with a known relation, for tests: smooth truth, and errors that tau and V of one half share.
+
+use ndarray::Array2;
+use rand::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::decoupled::{DecoupledRelation, HalfMaps, decoupled};
+
+/// White noise averaged over a Gaussian of sigma steps, variance 1, `[row, col]`.
+pub(super) fn smooth(
+    shape: (usize, usize),
+    sigma: f64,
+    rng: &mut Xoshiro256PlusPlus,
+) -> Array2<f64> {
+    let reach = (3.0 * sigma).ceil() as usize;
+    let weight = |d: usize| {
+        let d = d as f64 - reach as f64;
+        (-0.5 * d * d / (sigma * sigma)).exp()
+    };
+    let norm: f64 = (0..=2 * reach).map(|d| weight(d) * weight(d)).sum();
+    let wide = (shape.0 + 2 * reach, shape.1 + 2 * reach);
+    let white: Array2<f64> = Array2::from_shape_simple_fn(wide, || StandardNormal.sample(rng));
+    let along_rows = Array2::from_shape_fn((shape.0, wide.1), |(row, col)| {
+        let terms = (0..=2 * reach).map(|d| weight(d) * white[[row + d, col]]);
+        terms.sum::<f64>()
+    });
+    Array2::from_shape_fn(shape, |(row, col)| {
+        let terms = (0..=2 * reach).map(|d| weight(d) * along_rows[[row, col + d]]);
+        terms.sum::<f64>() / norm
+    })
+}
+
+/// tau and V of both halves; errors of one half are shared by tau and V.
+pub(super) struct Simulated {
+    pub(super) tau: [Array2<f64>; 2],
+    pub(super) v: [Array2<f64>; 2],
+}
+
+impl Simulated {
+    pub(super) fn new(shape: (usize, usize), noise: f64, link: f64, seed: u64) -> Self {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let structure = smooth(shape, 2.0, &mut rng);
+        let own = smooth(shape, 2.0, &mut rng);
+        let dynamics = link * &structure + (1.0 - link * link).sqrt() * own;
+        let mut half = || {
+            let shared = smooth(shape, 1.5, &mut rng);
+            let errors_of_v = 0.8 * &shared + 0.6 * smooth(shape, 1.5, &mut rng);
+            let ln_tau = &dynamics + noise * shared;
+            (ln_tau.exp(), &structure + noise * errors_of_v)
+        };
+        let ((tau_a, v_a), (tau_b, v_b)) = (half(), half());
+        Self {
+            tau: [tau_a, tau_b],
+            v: [v_a, v_b],
+        }
+    }
+
+    pub(super) fn halves(&self) -> HalfMaps<'_> {
+        HalfMaps {
+            tau_s: self.tau.each_ref().map(|map| map.view()),
+            fluctuation: self.v.each_ref().map(|map| map.view()),
+        }
+    }
+
+    pub(super) fn relation(&self) -> DecoupledRelation {
+        decoupled(&self.halves(), 0.95).expect("maps with values")
+    }
+}
