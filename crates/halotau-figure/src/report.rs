@@ -3,6 +3,7 @@
 //! The file needs no network and no other file, works without JavaScript (which only adds copy buttons), follows the
 //! light or dark setting of the reader and prints on A4. All strings of users are escaped.
 
+mod energy;
 mod headline;
 mod html;
 mod methods;

@@ -8,6 +8,7 @@
 //! and who wants to hear how far the work is. Nothing is printed. Every [`Error`] knows its exit code, its stable code
 //! and what to do next; `docs/errors.md` lists them.
 
+pub mod alike;
 pub mod analyze;
 pub mod bench;
 pub mod calibrate;

@@ -13,6 +13,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use halotau::alike::Alike;
 use halotau::analysis::{Analysis, MapSummary, Study};
 use halotau::arrhenius::{ArrheniusFit, Average};
 use halotau::beam::{Dose, ZeroDose};
@@ -63,6 +64,10 @@ pub struct Summary {
     pub headline: Average,
     /// Relaxation without beam, where one temperature was measured at several dose rates.
     pub zero_dose: Vec<ZeroDose>,
+    /// The energy of relaxation without beam.
+    pub arrhenius_without_beam: Option<ArrheniusFit>,
+    /// All temperatures as if measured alike.
+    pub alike: Option<Alike>,
     /// Structure and dynamics over all temperatures.
     pub relation: Option<CombinedRelation>,
     /// The same data under the choices of both profiles.
@@ -193,6 +198,8 @@ impl Summary {
             arrhenius: study.arrhenius.clone(),
             headline: study.headline,
             zero_dose: study.zero_dose.clone(),
+            arrhenius_without_beam: study.arrhenius_without_beam.clone(),
+            alike: study.alike.clone(),
             relation: study.relation.clone(),
             comparison: comparison.to_vec(),
         }
@@ -226,6 +233,21 @@ impl TemperatureSummary {
 struct StoredComparison {
     #[serde(default)]
     comparison: Vec<Comparison>,
+}
+
+/// What all temperatures say alike, as stored.
+#[derive(Debug, Default, Deserialize)]
+struct StoredAlike {
+    #[serde(default)]
+    alike: Option<Alike>,
+}
+
+/// What all temperatures say alike, in the folder of a study; `None` where it was not computed.
+pub fn read_alike(folder: &Path) -> Option<Alike> {
+    let text = fs::read_to_string(folder.join(SUMMARY)).unwrap_or_default();
+    serde_json::from_str::<StoredAlike>(&text)
+        .unwrap_or_default()
+        .alike
 }
 
 /// The comparison in a result folder; empty where there is none.

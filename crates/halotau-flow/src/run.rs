@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use halotau::alike::Alike;
 use halotau::analysis::{Analysis, Study};
+use halotau::conditions::Measured;
 use halotau::quality::Quality;
 use halotau::series::{SeriesShape, Warning};
 use halotau_figure::Figure;
@@ -10,6 +12,7 @@ use halotau_figure::figures;
 use halotau_figure::report::Table;
 use serde::Serialize;
 
+use crate::alike::{Part, alike};
 use crate::analyze::{Comparison, analyze, compare, measure};
 use crate::calibrate::Record;
 use crate::context::Context;
@@ -234,7 +237,9 @@ pub fn run_with_truth(
 
 /// One temperature, written and drawn.
 struct Finished {
+    folder: PathBuf,
     analysis: Analysis,
+    measured: Measured,
     comparison: Comparison,
     record: Option<Record>,
     figures: Vec<Figure>,
@@ -280,7 +285,9 @@ impl Parts {
         self.finished.extend(single.analyses.pop().map(|analysis| {
             let figures = report::of_temperature(own, &analysis);
             Finished {
+                folder: folder.to_owned(),
                 analysis,
+                measured,
                 comparison,
                 record: reduced.record.clone(),
                 figures,
@@ -288,6 +295,20 @@ impl Parts {
             }
         }));
         Ok(())
+    }
+
+    /// All temperatures as if measured alike.
+    fn alike(&self, context: &Context<'_>) -> Result<Option<Alike>> {
+        let parts: Vec<Part<'_>> = self
+            .finished
+            .iter()
+            .map(|finished| Part {
+                folder: &finished.folder,
+                analysis: &finished.analysis,
+                measured: Some(&finished.measured),
+            })
+            .collect();
+        alike(&parts, context)
     }
 
     /// Writes what belongs to all temperatures together.
@@ -308,6 +329,7 @@ impl Parts {
         let mut records = Vec::new();
         let mut own_figures = Vec::new();
         let mut fingerprints = Vec::new();
+        let alike = self.alike(context)?;
         for finished in self.finished {
             analyses.push(finished.analysis);
             comparison.push(finished.comparison);
@@ -315,7 +337,8 @@ impl Parts {
             own_figures.extend(finished.figures);
             fingerprints.push(finished.fingerprint);
         }
-        let study = study(analyses);
+        let mut study = study(analyses);
+        study.alike = alike;
         if several {
             results::write_recipe(folder, &loaded.recipe)?;
             let shared = figures::of_study(&study)?;

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use halotau::alike::Alike;
 use halotau::analysis::{Analysis, Study};
 use halotau::recipe::OutputSettings;
 use halotau_figure::Figure;
 use halotau_io::analysis_folder::read_analysis;
 
+use crate::alike::{Part, alike};
 use crate::analyze::Comparison;
 use crate::calibrate::Record;
 use crate::context::Context;
@@ -48,7 +50,9 @@ impl Results {
 pub fn read(folders: &[PathBuf]) -> Result<Results> {
     let mut found: Vec<(PathBuf, Analysis)> = Vec::new();
     let mut comparison = Vec::new();
+    let mut alike = None;
     for folder in folders {
+        alike = alike.or_else(|| results::read_alike(folder));
         comparison.extend(results::read_comparison(folder));
         for own in results::temperature_folders(folder, results::ANALYSIS)? {
             let analysis = read_analysis(&own.join(results::ANALYSIS))?;
@@ -58,8 +62,14 @@ pub fn read(folders: &[PathBuf]) -> Result<Results> {
     found.sort_by(|a, b| a.1.temperature_k.total_cmp(&b.1.temperature_k));
     comparison.sort_by(|a, b| a.temperature_k.total_cmp(&b.temperature_k));
     let (folders, analyses): (Vec<PathBuf>, Vec<Analysis>) = found.into_iter().unzip();
+    let mut study = study(analyses);
+    // Of these temperatures, not of some others in the folder.
+    study.alike = alike.filter(|alike: &Alike| {
+        let own = study.analyses.iter().map(|one| one.temperature_k);
+        own.eq(alike.temperatures.iter().map(|one| one.temperature_k))
+    });
     Ok(Results {
-        study: study(analyses),
+        study,
         records: folders
             .iter()
             .map(|folder| results::read_record(folder))
@@ -75,13 +85,25 @@ pub fn read(folders: &[PathBuf]) -> Result<Results> {
 ///
 /// As [`read`]; [`Error::Usage`] for fewer than two temperatures.
 pub fn series(folders: &[PathBuf], out: &Path, context: &Context<'_>) -> Result<Results> {
-    let results = read(folders)?;
+    let mut results = read(folders)?;
     if results.study.analyses.len() < 2 {
         return Err(Error::usage(
             "series",
             "at least two temperatures are needed; name their result folders",
         ));
     }
+    let parts: Vec<Part<'_>> = results
+        .study
+        .analyses
+        .iter()
+        .zip(&results.folders)
+        .map(|(analysis, folder)| Part {
+            folder,
+            analysis,
+            measured: None,
+        })
+        .collect();
+    results.study.alike = alike(&parts, context)?;
     results::create_folder(out)?;
     results::write_summary(out, &results.study, &results.comparison, &results.records)?;
     figures(&results, out, &results.output(), context)?;

@@ -1,7 +1,7 @@
 //! Several temperatures together: sorted, with the activation energy of every average, and relaxation without beam where one
 //! temperature was measured at several dose rates.
 
-use halotau::analysis::{Analysis, Study};
+use halotau::analysis::{Analysis, MapSummary, Study};
 use halotau::arrhenius::{self, ArrheniusFit, ArrheniusPoint, Average};
 use halotau::beam::{self, DosePoint, ZeroDose};
 use halotau::relate;
@@ -12,10 +12,6 @@ pub fn study(mut analyses: Vec<Analysis>) -> Study {
     let headline = analyses.first().map_or_else(Average::default, |analysis| {
         analysis.recipe.arrhenius.average
     });
-    let arrhenius = Average::ALL
-        .into_iter()
-        .filter_map(|average| fit(&analyses, average))
-        .collect();
     let relations: Vec<_> = analyses
         .iter()
         .filter_map(|analysis| {
@@ -26,11 +22,18 @@ pub fn study(mut analyses: Vec<Analysis>) -> Study {
     let level = analyses
         .first()
         .map_or(0.95, |analysis| analysis.recipe.interval.level);
+    let summaries: Vec<(f64, &MapSummary)> = analyses
+        .iter()
+        .map(|analysis| (analysis.temperature_k, &analysis.summary))
+        .collect();
+    let zero_dose = zero_dose(&analyses, headline);
     Study {
         relation: relate::combine(&relations, level),
-        zero_dose: zero_dose(&analyses, headline),
+        arrhenius: fits(&summaries, level),
+        arrhenius_without_beam: without_beam(&zero_dose, headline, level),
+        alike: None,
+        zero_dose,
         analyses,
-        arrhenius,
         headline,
     }
 }
@@ -67,20 +70,36 @@ fn zero_dose(analyses: &[Analysis], headline: Average) -> Vec<ZeroDose> {
     fits
 }
 
-fn fit(analyses: &[Analysis], average: Average) -> Option<ArrheniusFit> {
-    let level = analyses.first()?.recipe.interval.level;
-    let points: Vec<ArrheniusPoint> = analyses
+/// Arrhenius fits of every average that has one: too few temperatures is no error of a study, it has no energy then.
+pub(crate) fn fits(temperatures: &[(f64, &MapSummary)], level: f64) -> Vec<ArrheniusFit> {
+    let fit = |average: Average| {
+        let points: Vec<ArrheniusPoint> = temperatures
+            .iter()
+            .map(|(temperature_k, summary)| {
+                let tau = summary.tau_s(average);
+                ArrheniusPoint {
+                    temperature_k: *temperature_k,
+                    tau_s: tau.value,
+                    ln_tau_error: tau.error / tau.value,
+                }
+            })
+            .filter(|point| point.tau_s.is_finite() && point.temperature_k.is_finite())
+            .collect();
+        arrhenius::fit(&points, average, level).ok()
+    };
+    Average::ALL.into_iter().filter_map(fit).collect()
+}
+
+/// The line through relaxation times without beam.
+fn without_beam(fits: &[ZeroDose], average: Average, level: f64) -> Option<ArrheniusFit> {
+    let points: Vec<ArrheniusPoint> = fits
         .iter()
-        .map(|analysis| {
-            let tau = analysis.summary.tau_s(average);
-            ArrheniusPoint {
-                temperature_k: analysis.temperature_k,
-                tau_s: tau.value,
-                ln_tau_error: tau.error / tau.value,
-            }
+        .filter(|fit| fit.tau_s.is_finite())
+        .map(|fit| ArrheniusPoint {
+            temperature_k: fit.temperature_k,
+            tau_s: fit.tau_s,
+            ln_tau_error: fit.rate_error_per_s * fit.tau_s,
         })
-        .filter(|point| point.tau_s.is_finite() && point.temperature_k.is_finite())
         .collect();
-    // Too few temperatures is no error of the study: it has no energy then.
     arrhenius::fit(&points, average, level).ok()
 }

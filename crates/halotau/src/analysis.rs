@@ -3,6 +3,7 @@
 use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
+use crate::alike::Alike;
 use crate::arrhenius::{ArrheniusFit, Average};
 use crate::axes::TimeAxis;
 use crate::beam::ZeroDose;
@@ -124,6 +125,10 @@ pub struct Study {
     pub headline: Average,
     /// Relaxation without beam, for each temperature that was measured at several dose rates.
     pub zero_dose: Vec<ZeroDose>,
+    /// The energy of relaxation without beam, where at least two temperatures were measured at several dose rates.
+    pub arrhenius_without_beam: Option<ArrheniusFit>,
+    /// All temperatures as if measured with the same record, step and dose, where these differ and the counts were kept.
+    pub alike: Option<Alike>,
     /// Structure and dynamics over all temperatures; `None` where none of them can be tested.
     pub relation: Option<CombinedRelation>,
 }

@@ -8,10 +8,16 @@
 //! The leverage is short: from 633 to 673 K, 1/(R T) changes by 0.0113 mol/kJ, so that an error of 0.1 in ln tau at one
 //! end is 9 kJ/mol in E.
 
+mod sanity;
+mod vft;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::statistics::{normal_quantile, student_quantile};
+
+pub use sanity::SECONDARY_RTG;
+pub use vft::{VftFit, vft};
 
 /// Molar gas constant, J/(mol K), exact since 2019.
 pub const GAS_CONSTANT: f64 = 8.314_462_618_153_24;

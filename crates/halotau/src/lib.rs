@@ -43,6 +43,7 @@
 //! Every number that depends on a convention names it: two published definitions of one quantity are two variants.
 //! Library code does not print, read a clock or the environment; random numbers come from a seed argument.
 
+pub mod alike;
 pub mod analysis;
 pub mod arrhenius;
 pub mod axes;

@@ -200,6 +200,9 @@ fn sentences(study: &Study) -> Vec<String> {
             fit.points.len()
         ));
     }
+    if let Some(alike) = super::energy::alike_sentence(study) {
+        sentences.push(alike);
+    }
     let relations: Vec<String> = study
         .analyses
         .iter()

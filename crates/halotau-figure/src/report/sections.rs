@@ -1,7 +1,6 @@
 //! The parts of the report after the headline.
 
 use halotau::analysis::Estimate;
-use halotau::arrhenius::Average;
 use halotau::beam::Dose;
 use halotau::drift::{Course, Drift};
 use halotau::quality::Quality;
@@ -11,9 +10,8 @@ use super::ReportInput;
 use super::headline::{censored_share, name, percent};
 use super::html::{Page, Table};
 use super::methods::{BIBTEX, CITATION};
-use super::relation;
+use super::{energy, relation};
 use crate::caption::level;
-use crate::figures::{average_name, energy_text};
 use crate::scale::{short_number, significant, with_interval};
 use crate::svg::{POINTS_PER_MM, escape};
 
@@ -126,12 +124,7 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
     page.table(&dynamics);
     page.table(&structure);
     relation::write(page, input);
-    if !study.arrhenius.is_empty() {
-        page.table(&energies(input, &interval));
-        if let Some(left) = leave_one_out(input) {
-            page.table(&left);
-        }
-    }
+    energy::write(page, input, &interval);
     if !study.zero_dose.is_empty() {
         page.table(&without_beam(input, &interval));
     }
@@ -144,36 +137,6 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
         page.paragraph("The data are simulated: their truth is known.");
         page.table(truth);
     }
-}
-
-fn energies(input: &ReportInput<'_>, interval: &str) -> Table {
-    let mut table = Table::new(
-        &format!("Activation energy with {interval} interval, from each average"),
-        &[
-            "average",
-            "E (kJ/mol)",
-            "standard error (kJ/mol)",
-            "ln(τ∞/s)",
-            "standard error",
-            "χ²",
-            "degrees of freedom",
-            "headline",
-        ],
-    );
-    for fit in &input.study.arrhenius {
-        let is_headline = fit.average == input.study.headline;
-        table.rows.push(vec![
-            average_name(fit.average).to_owned(),
-            energy_text(fit),
-            significant(fit.activation_energy_error_kj_per_mol, 2),
-            significant(fit.ln_tau_infinite, 3),
-            significant(fit.ln_tau_infinite_error, 2),
-            significant(fit.chi2, 2),
-            fit.degrees_of_freedom.to_string(),
-            if is_headline { "yes" } else { "" }.to_owned(),
-        ]);
-    }
-    table
 }
 
 /// Relaxation without beam, where one temperature was measured at several dose rates.
@@ -275,41 +238,6 @@ fn beam_and_drift(input: &ReportInput<'_>) -> Table {
         ]);
     }
     table
-}
-
-fn leave_one_out(input: &ReportInput<'_>) -> Option<Table> {
-    let study = input.study;
-    let left: Vec<f64> = study
-        .arrhenius
-        .first()?
-        .leave_one_out
-        .iter()
-        .map(|left| left.temperature_k)
-        .collect();
-    if left.is_empty() {
-        return None;
-    }
-    let mut columns = vec!["without"];
-    columns.extend(Average::ALL.map(average_name));
-    let mut table = Table::new(
-        "Activation energy (kJ/mol) with one temperature left out",
-        &columns,
-    );
-    for temperature_k in left {
-        let mut row = vec![format!("{} K", short_number(temperature_k))];
-        for average in Average::ALL {
-            let energy = study
-                .arrhenius
-                .iter()
-                .filter(|fit| fit.average == average)
-                .flat_map(|fit| &fit.leave_one_out)
-                .find(|left| left.temperature_k == temperature_k)
-                .map_or(f64::NAN, |left| left.activation_energy_kj_per_mol);
-            row.push(significant(energy, 3));
-        }
-        table.rows.push(row);
-    }
-    Some(table)
 }
 
 /// The same data with the choices of both profiles.

@@ -295,6 +295,8 @@ pub(crate) fn study(temperatures_k: &[f64], n_rows: usize, n_cols: usize, n_time
     Study {
         zero_dose: Vec::new(),
         relation: None,
+        alike: None,
+        arrhenius_without_beam: None,
         arrhenius: if analyses.len() > 1 {
             Average::ALL.into_iter().map(fit).collect()
         } else {

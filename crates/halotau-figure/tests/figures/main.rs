@@ -172,6 +172,8 @@ fn what_is_missing_is_said() {
     let empty = Study {
         zero_dose: Vec::new(),
         relation: None,
+        alike: None,
+        arrhenius_without_beam: None,
         analyses: Vec::new(),
         arrhenius: Vec::new(),
         headline: halotau::arrhenius::Average::LogMean,

@@ -383,6 +383,8 @@ pub(crate) fn study() -> halotau::analysis::Study {
     halotau::analysis::Study {
         zero_dose: Vec::new(),
         relation: None,
+        alike: None,
+        arrhenius_without_beam: None,
         analyses: vec![at(633.15), at(643.15), at(653.15)],
         arrhenius: Vec::new(),
         headline: Average::LogMean,
