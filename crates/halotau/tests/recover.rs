@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use halotau::alike::{self, Common, Own};
 use halotau::analysis::Analysis;
 use halotau::arrhenius::{self, ArrheniusPoint, Average};
 use halotau::calibrate::Calibration;
@@ -12,7 +13,7 @@ use halotau::ndarray::{Array2, Array5};
 use halotau::quality::Quality;
 use halotau::rank;
 use halotau::recipe::{Profile, Recipe};
-use halotau::reduce::{ReducePlan, ReduceSettings};
+use halotau::reduce::{ReducePlan, ReduceSettings, Shard};
 use halotau::simulate::{Simulation, SimulationSettings};
 use halotau::source::{FrameSource, MemorySeries};
 use rand::SeedableRng;
@@ -260,4 +261,71 @@ fn activation_energy_and_ranks_come_back() {
     let [lower, upper] = fit.activation_energy_interval_kj_per_mol;
     assert!(lower < 97.0 && 97.0 < upper, "{lower} to {upper}");
     assert!(fit.activation_energy_error_kj_per_mol < 20.0, "{fit:?}");
+}
+
+/// A12: one tau at all temperatures has no energy, whatever records, steps and doses they were measured with.
+#[test]
+fn temperatures_measured_alike_make_no_energy() {
+    let measured: Vec<_> = [(633.0, RECORD_S, 1.0), (673.0, 0.5 * RECORD_S, 0.5)]
+        .map(|(temperature_k, record_s, dwell_ms)| {
+            let mut settings = settings(6, 6, 250.0);
+            settings.temperature_k = vec![temperature_k];
+            settings.total_s = vec![record_s];
+            settings.dwell_ms = vec![dwell_ms];
+            settings.n_times = 60;
+            settings.seed = temperature_k as u64;
+            let source = Simulation::new(&settings, 0).unwrap().series().unwrap();
+            let recipe = Recipe::default();
+            let every_pixel = Array2::from_elem((54, 54), true);
+            let calibration =
+                Calibration::centered(settings.center_px(), settings.q_step_per_nm, every_pixel);
+            let header = source.header();
+            let reduce = ReduceSettings::of(header, calibration, recipe.annulus_range()).unwrap();
+            let plan = ReducePlan::new(header, reduce).unwrap();
+            let (reduction, rings) = plan.reduce(&source, 1 << 24).unwrap();
+            let analysis = halotau::map::analyze_in_memory(&reduction, &rings, &recipe).unwrap();
+            (reduction, rings, recipe, analysis)
+        })
+        .into();
+    let counts: Vec<f64> = measured
+        .iter()
+        .map(|(.., analysis)| analysis.fluctuation.mean_counts.mean().unwrap())
+        .collect();
+    assert!((counts[0] / counts[1] - 2.0).abs() < 0.1, "{counts:?}");
+    let own = [0, 1].map(|at| Own {
+        time: &measured[at].0.time,
+        counts: counts[at],
+    });
+    let common = Common::of(&own).unwrap();
+    let found = [0, 1].map(|at| {
+        let (reduction, rings, recipe, _) = &measured[at];
+        let load = |shard: &Shard| Ok(std::borrow::Cow::Borrowed(&rings[shard.index]));
+        let conditions = halotau::conditions::measure(reduction, recipe, None, &load).unwrap();
+        alike::analyze(
+            reduction,
+            recipe,
+            &conditions,
+            counts[at],
+            &common,
+            &load,
+            &|_| true,
+        )
+        .unwrap()
+    });
+    for one in &found {
+        assert_eq!((one.n_times, one.n_times_measured), (30, 60));
+        assert!((one.counts / counts[1] - 1.0).abs() < 0.05, "{one:?}");
+    }
+    assert!((found[0].kept_share - 0.5).abs() < 0.05 && found[1].kept_share == 1.0);
+    let points = found.map(|one| {
+        let tau = one.summary.tau_median_s;
+        ArrheniusPoint {
+            temperature_k: one.temperature_k,
+            tau_s: tau.value,
+            ln_tau_error: tau.error / tau.value,
+        }
+    });
+    let line = arrhenius::fit(&points, Average::Median, 0.99).unwrap();
+    let [lower, upper] = line.activation_energy_interval_kj_per_mol;
+    assert!(lower < 0.0 && 0.0 < upper, "{line:?}");
 }
