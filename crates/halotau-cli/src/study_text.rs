@@ -19,6 +19,9 @@ pub(crate) fn study_text(study: &Study) -> String {
             text.push_str(&format!("  {}: {}\n", analysis.name, relation.sentence()));
         }
     }
+    if let Some(relation) = study.relation.as_ref().filter(|_| study.analyses.len() > 1) {
+        text.push_str(&format!("  all: {}\n", relation.verdict));
+    }
     for fit in &study.arrhenius {
         let [lower, upper] = fit.activation_energy_interval_kj_per_mol;
         let mark = if fit.average == study.headline {

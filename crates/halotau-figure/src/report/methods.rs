@@ -100,13 +100,20 @@ pub fn methods(study: &Study, version: &str) -> String {
     ));
     text.push_str(
         "Positions whose relaxation time lies beyond the record count as lower limits; positions without a number are left out. \
-         The relation of structure and dynamics is Spearman's rank correlation within one temperature. ",
+         The relation of structure and dynamics is the correlation of the ranks of τ from one half of the directions with V from the other, \
+         crossed, within one temperature, with a variance from the correlograms of the maps (after Clifford, Richardson and Hémon); temperatures \
+         are combined by Fisher's z. Spearman's rank correlation of τ and V from the same pixels is given without a probability. ",
     );
     if !study.arrhenius.is_empty() {
         text.push_str(&format!(
             "The activation energy is from a weighted fit of ln τ against 1/RT to the {} of each map. ",
             average_name(study.headline)
         ));
+    }
+    if study.alike.is_some() {
+        text.push_str(
+            "It was determined again with the same record, step and dose at all temperatures: scans were left out and counts thinned binomially. ",
+        );
     }
     text.push_str(&format!(
         "The analysis was made with halotau {version}. {CITATION}"

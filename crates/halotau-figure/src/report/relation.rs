@@ -57,7 +57,7 @@ pub(super) fn write(page: &mut Page, input: &ReportInput<'_>) {
     if let Some(relation) = &input.study.relation {
         page.paragraph(&format!("Verdict: {}", relation.verdict));
     }
-    if analyses.len() > 1 {
+    if analyses.len() > 1 || input.study.relation.is_none() {
         for analysis in analyses {
             if let Some(relation) = &analysis.decoupled {
                 page.paragraph(&format!("{}: {}", name(analysis), relation.sentence()));

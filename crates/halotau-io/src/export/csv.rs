@@ -206,7 +206,40 @@ fn series_fields(analysis: &Analysis) -> Vec<(String, String)> {
             of_decoupled(|r| r.fluctuation_reliability),
         ),
     ]);
+    fields.extend(checks(analysis));
     fields
+}
+
+/// The relation from other sides; empty where it was not looked at.
+fn checks(analysis: &Analysis) -> Vec<(String, String)> {
+    let checks = analysis.relation_checks.as_ref();
+    let apart = checks.and_then(|checks| checks.apart);
+    let partial = checks.and_then(|checks| checks.partial.last());
+    let coupled = checks.map(|checks| checks.coupled);
+    [
+        ("apart_r", apart.map(|apart| apart.correlation.value)),
+        ("apart_r_lower", apart.map(|apart| apart.correlation.lower)),
+        ("apart_r_upper", apart.map(|apart| apart.correlation.upper)),
+        ("apart_p", apart.map(|apart| apart.p_value)),
+        ("apart_n_effective", apart.map(|apart| apart.n_effective)),
+        ("partial_r", partial.map(|left| left.correlation.value)),
+        ("partial_p", partial.map(|left| left.p_value)),
+        (
+            "spearman_without_relation",
+            coupled.map(|range| range.as_here),
+        ),
+        (
+            "spearman_without_relation_one_tau",
+            coupled.map(|range| range.one_tau),
+        ),
+        ("kendall", checks.map(|checks| checks.kendall.kendall)),
+        ("kendall_p", checks.map(|checks| checks.kendall.p_value)),
+        ("torus_p", checks.map(|checks| checks.p_torus)),
+        ("phases_p", checks.map(|checks| checks.p_phases)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), number(value.unwrap_or(f64::NAN))))
+    .collect()
 }
 
 /// The shortest text that reads back as the same number; empty for NaN.

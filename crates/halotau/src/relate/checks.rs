@@ -28,7 +28,7 @@ use crate::statistics::normal_p_value;
 const MAX_DISPLACEMENT: usize = 12;
 
 /// Positions up to which the matrices of Dutilleul's number are summed; it costs the square of the positions.
-const MAX_DUTILLEUL: usize = 20_000;
+const MAX_DUTILLEUL: usize = 10_000;
 
 /// What the checks start from.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::decoupled::{DecoupledRelation, HalfMaps, of_fields};
+use super::decoupled::{HalfMaps, of_fields};
 use super::fields::{Fields, common, standardized};
 use crate::statistics::Estimate;
 
@@ -50,7 +50,7 @@ pub(super) fn partial(
     let usable: Vec<Covariate<'_>> = covariates
         .iter()
         .copied()
-        .filter(|&covariate| without(halves, &[covariate], level).is_some())
+        .filter(|&covariate| residuals(halves, &[covariate]).is_some())
         .collect();
     let mut sets: Vec<Vec<Covariate<'_>>> = usable.iter().map(|&one| vec![one]).collect();
     if usable.len() > 1 {
@@ -58,7 +58,7 @@ pub(super) fn partial(
     }
     sets.iter()
         .filter_map(|set| {
-            let relation = without(halves, set, level)?;
+            let relation = of_fields(&residuals(halves, set)?, level);
             Some(PartialRelation {
                 without: set.iter().map(|one| one.name.to_owned()).collect(),
                 correlation: relation.correlation,
@@ -70,11 +70,8 @@ pub(super) fn partial(
         .collect()
 }
 
-fn without(
-    halves: &HalfMaps<'_>,
-    covariates: &[Covariate<'_>],
-    level: f64,
-) -> Option<DecoupledRelation> {
+/// What the covariates leave of the maps; `None` where that, or a covariate, is constant.
+fn residuals(halves: &HalfMaps<'_>, covariates: &[Covariate<'_>]) -> Option<Fields> {
     let mut valid = common(halves);
     for (at, valid) in valid.indexed_iter_mut() {
         *valid &= covariates
@@ -113,7 +110,7 @@ fn without(
     for map in fields.x.iter_mut().chain(&mut fields.y) {
         *map = left.next()?;
     }
-    Some(of_fields(&fields, level))
+    Some(fields)
 }
 
 #[cfg(test)]
