@@ -60,6 +60,7 @@ pub struct ArrheniusPoint {
     /// Average relaxation time.
     pub tau_s: f64,
     /// Standard error of its logarithm; NaN or 0 where not known, then all points weigh alike.
+    #[serde(with = "crate::nonfinite")]
     pub ln_tau_error: f64,
 }
 
@@ -73,14 +74,18 @@ pub struct ArrheniusFit {
     /// Activation energy.
     pub activation_energy_kj_per_mol: f64,
     /// Its standard error, widened by the square root of the reduced chi² where that exceeds 1.
+    #[serde(with = "crate::nonfinite")]
     pub activation_energy_error_kj_per_mol: f64,
     /// Interval at the level of the settings.
+    #[serde(with = "crate::nonfinite::pair")]
     pub activation_energy_interval_kj_per_mol: [f64; 2],
     /// Logarithm of tau at infinite temperature, in seconds.
     pub ln_tau_infinite: f64,
     /// Its standard error.
+    #[serde(with = "crate::nonfinite")]
     pub ln_tau_infinite_error: f64,
     /// Covariance of `ln_tau_infinite` and of E in kJ/mol, for the band of the figure.
+    #[serde(with = "crate::nonfinite")]
     pub covariance: f64,
     /// tau at infinite temperature.
     pub tau_infinite_s: f64,
