@@ -197,56 +197,47 @@ struct Order<'a> {
 
 dispatch! {
     /// Picks pixels out of scans, `[time, annulus pixel]`, and writes them pixel by pixel, `[pixel, padded time]`.
-    fn turn [C: Copy + Default, T: Copy + Default, F: Fn(usize, C) -> T] [C, T, F] (
+    fn turn [C: Copy + Default, T, F: Fn(usize, C) -> T] [C, T, F] (
         counts: &[C],
         order: Order<'_>,
         values: &mut [T],
         value: F,
     ) {
-        turn_tiles(counts, order, values, value)
+        turn_columns(counts, order, values, value)
     }
 }
 
-/// A square of pixels that follow one another and of scans at a time: what is read lies together, and what is written.
+/// A vector of times of one pixel after another: what is written lies together, and what is read are a few pixels of sixteen scans.
 #[inline(always)]
-fn turn_tiles<C: Copy + Default, T: Copy + Default>(
+fn turn_columns<C: Copy + Default, T>(
     counts: &[C],
     order: Order<'_>,
     values: &mut [T],
     value: impl Fn(usize, C) -> T,
 ) {
     let n_annulus = order.n_annulus.max(1);
-    let blank = vec![C::default(); n_annulus];
+    let mut last = Vec::new();
     for (block, scans) in counts.chunks(TIME_PAD * n_annulus).enumerate() {
-        // Scans behind the last fill up the padding with zeros.
-        let mut rows = [blank.as_slice(); TIME_PAD];
-        for (row, scan) in rows.iter_mut().zip(scans.chunks_exact(n_annulus)) {
-            *row = scan;
-        }
-        let mut number = 0;
-        while let Some(&first) = order.pixels.get(number) {
-            let run = order.pixels[number..].first_chunk::<TIME_PAD>();
-            let follow =
-                |run: &[usize; TIME_PAD]| (first..).zip(run).all(|(at, &pixel)| at == pixel);
-            let len = if run.is_some_and(follow) { TIME_PAD } else { 1 };
-            let mut tile = [[T::default(); TIME_PAD]; TIME_PAD];
-            for (tile, row) in tile.iter_mut().zip(rows) {
-                if len == TIME_PAD {
-                    let counts = &row[first..][..TIME_PAD];
-                    for at in 0..TIME_PAD {
-                        tile[at] = value(number + at, counts[at]);
-                    }
-                } else {
-                    tile[0] = value(number, row[first]);
-                }
+        let scans = if scans.len() == TIME_PAD * n_annulus {
+            scans
+        } else {
+            // Scans behind the last fill up the padding with zeros.
+            last.extend_from_slice(scans);
+            last.resize(TIME_PAD * n_annulus, C::default());
+            &last
+        };
+        let series = values.chunks_mut(order.padded.max(1));
+        for (number, (&pixel, series)) in order.pixels.iter().zip(series).enumerate() {
+            let mut column = [C::default(); TIME_PAD];
+            let mut at = pixel;
+            for count in &mut column {
+                *count = scans[at];
+                at += n_annulus;
             }
-            for at in 0..len {
-                let times = &mut values[(number + at) * order.padded + block * TIME_PAD..];
-                for (time, tile) in times[..TIME_PAD].iter_mut().zip(&tile) {
-                    *time = tile[at];
-                }
+            let times = &mut series[block * TIME_PAD..][..TIME_PAD];
+            for (time, count) in times.iter_mut().zip(column) {
+                *time = value(number, count);
             }
-            number += len;
         }
     }
 }
@@ -313,8 +304,8 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_pixels_are_turned_as_single_ones_are() {
-        // Runs shorter and longer than a tile, with gaps and out of order; scans that do not fill one.
+    fn pixels_in_any_order_are_turned_by_any_processor() {
+        // Runs with gaps and out of order; scans that do not fill a vector.
         let (n_times, n_annulus) = (37, 90);
         let pixels: Vec<usize> = (3..40).chain([80, 79]).chain(42..60).collect();
         let counts: Vec<u16> = (0..n_times * n_annulus)
