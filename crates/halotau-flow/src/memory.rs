@@ -90,7 +90,9 @@ fn address_space() -> Option<u64> {
 /// What a pass will take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
-    /// Bytes of one shard while it is made.
+    /// Scan rows whose shards are made together: those that the file decodes at once, where there is memory for them.
+    pub rows_at_once: usize,
+    /// Bytes of the shards that are made together, while they are.
     pub shard_bytes: u64,
     /// Bytes of one shard while it is written.
     pub write_bytes: u64,
@@ -139,9 +141,22 @@ pub fn memory_plan(
         * plan.annulus().len() as u64
         * plan.count_type().n_bytes() as u64;
     let (shard_rows, shard_cols) = plan.shard_shape();
-    let shard_bytes = plan.shard_bytes() as u64;
+    let mut shard_bytes = plan.shard_bytes() as u64;
     let write_bytes = WRITE_COPIES * per_position * (shard_rows * shard_cols) as u64;
-    let read_bytes = plan.smallest_read_bytes() as u64;
+    let (mut rows_at_once, mut read_bytes) =
+        (shard_rows, plan.smallest_read_bytes(shard_rows) as u64);
+    // What the file decodes at once and one shard does not hold is worth all the memory that there is; the fewer rows, the more often it
+    // is decoded. One shard is held twice when they are parted.
+    let fewer = |rows: &usize| Some(rows.div_ceil(2)).filter(|fewer| fewer < rows);
+    let rows = std::iter::successors(Some(plan.rows_decoded()), fewer);
+    for rows in rows.take_while(|&rows| rows > shard_rows) {
+        let made = plan.bytes_of_rows(rows) as u64 + shard_bytes;
+        let read = plan.smallest_read_bytes(rows) as u64;
+        if made + write_bytes + READ_COPIES * read <= limit_bytes {
+            (rows_at_once, shard_bytes, read_bytes) = (rows, made, read);
+            break;
+        }
+    }
     let smallest_read = READ_COPIES * read_bytes;
     let needed_bytes = shard_bytes.max(write_bytes) + smallest_read;
     if needed_bytes > limit_bytes {
@@ -175,6 +190,7 @@ pub fn memory_plan(
     let roomy = 4 * counts_bytes;
     let made_bytes = smallest_read.max(READ_COPIES * buffer_bytes) + counts_bytes;
     Ok(MemoryPlan {
+        rows_at_once,
         shard_bytes,
         write_bytes,
         buffer_bytes,

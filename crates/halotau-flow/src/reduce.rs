@@ -251,11 +251,12 @@ impl Pass {
         let mut totals = Totals::new(&prepared.plan);
         let shards = prepared.plan.shards();
         begin_stage(&prepared, &shards, context);
-        for shard in &shards {
-            let (ring, sum) =
-                reduce_shard(&prepared, shard, memory, context, &AtomicBool::new(false))?;
-            rings.push(ring);
-            totals.add(&sum)?;
+        let stop = AtomicBool::new(false);
+        for group in prepared.plan.groups(&shards, memory.rows_at_once) {
+            for (ring, sum) in reduce_shards(&prepared, group, memory, context, &stop)? {
+                rings.push(ring);
+                totals.add(&sum)?;
+            }
         }
         context.stage_done();
         let reduction = prepared.plan.finish(totals)?;
@@ -325,7 +326,7 @@ impl Pass {
         }
         reduce_and_write(
             (&self.prepared, self.memory, context),
-            open.iter().copied(),
+            &open,
             |shard, ring, sums| Ok(writer.write_shard(shard, &ring, &sums)?),
             |_, ()| Ok(()),
         )?;
@@ -388,7 +389,7 @@ impl Pass {
         };
         reduce_and_write(
             (&prepared, memory, context),
-            open.iter().copied(),
+            &open,
             |shard, ring, sums| {
                 writer.write_shard(shard, &ring, &sums)?;
                 Ok((keep.then_some(ring), sums))
@@ -460,14 +461,15 @@ impl Pass {
     }
 }
 
-/// Reduces shards one after another. Each is written on a thread of its own while the next is reduced, where there is memory for both,
-/// so that no more than one is in flight; `written` gets what came of it, in their order.
+/// Reduces shards one after another, or those together that the file decodes together. Each is written on a thread of its own while the
+/// next is reduced, where there is memory for both, so that no more than one is in flight; `written` gets what came of it, in
+/// their order.
 ///
 /// An error of either ends both; what is complete stays. A disk that fails to read ends it after the other shards, where
 /// [`Context::keep_going`] says so.
 fn reduce_and_write<T: Send>(
     (prepared, memory, context): (&Prepared, MemoryPlan, &Context<'_>),
-    shards: impl Iterator<Item = Shard>,
+    shards: &[Shard],
     write: impl Fn(&Shard, RingSeries, ShardSums) -> Result<T> + Sync,
     mut written: impl FnMut(&Shard, T) -> Result<()>,
 ) -> Result<()> {
@@ -487,30 +489,33 @@ fn reduce_and_write<T: Send>(
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written(&shard, done?)
         };
-        for shard in shards {
-            let reduced = reduce_shard(prepared, &shard, memory, context, &stop);
-            // First, because its error is the reason where this shard was stopped.
+        for group in prepared.plan.groups(shards, memory.rows_at_once) {
+            let reduced = reduce_shards(prepared, group, memory, context, &stop);
+            // First, because its error is the reason where these shards were stopped.
             land(&mut in_flight)?;
-            let (ring, sums) = match reduced {
+            let reduced = match reduced {
                 Err(error) if context.keep_going && error.exit_code() == 74 => {
                     context.note(format!(
-                        "shard {} failed, going on with the others: {error}",
-                        shard.index
+                        "{} failed, going on with the others: {error}",
+                        named(group)
                     ));
                     failed.get_or_insert(error);
                     continue;
                 }
                 reduced => reduced?,
             };
-            let write = &write;
-            let writing = thread::Builder::new()
-                .name("halotau-write".to_owned())
-                .spawn_scoped(scope, move || write(&shard, ring, sums))
-                .map_err(|error| Error::Threads {
-                    n_threads: context.n_threads() + 1,
-                    source: Box::new(error),
-                })?;
-            in_flight = Some((shard, writing));
+            for (&shard, (ring, sums)) in group.iter().zip(reduced) {
+                land(&mut in_flight)?;
+                let write = &write;
+                let writing = thread::Builder::new()
+                    .name("halotau-write".to_owned())
+                    .spawn_scoped(scope, move || write(&shard, ring, sums))
+                    .map_err(|error| Error::Threads {
+                        n_threads: context.n_threads() + 1,
+                        source: Box::new(error),
+                    })?;
+                in_flight = Some((shard, writing));
+            }
             if !memory.overlapped {
                 land(&mut in_flight)?;
             }
@@ -520,41 +525,49 @@ fn reduce_and_write<T: Send>(
     })
 }
 
-/// Reduces one shard; where `stop` is set meanwhile, that is an error.
-fn reduce_shard(
+fn named(shards: &[Shard]) -> String {
+    match shards {
+        [shard] => format!("shard {}", shard.index),
+        [first, .., last] => format!("shards {} to {}", first.index, last.index),
+        [] => "no shard".to_owned(),
+    }
+}
+
+/// Reduces shards together; where `stop` is set meanwhile, that is an error.
+fn reduce_shards(
     prepared: &Prepared,
-    shard: &Shard,
+    shards: &[Shard],
     memory: MemoryPlan,
     context: &Context<'_>,
     stop: &AtomicBool,
-) -> Result<(RingSeries, ShardSums)> {
+) -> Result<Vec<(RingSeries, ShardSums)>> {
     context.install(|| {
         let read = |bytes| {
             context.advance(bytes);
             !stop.load(Ordering::Relaxed)
         };
-        let source = prepared.source.as_ref();
-        Ok(prepared
-            .plan
-            .reduce_shard(source, shard, memory.buffer_bytes as usize, &read)?)
+        let (plan, source) = (&prepared.plan, prepared.source.as_ref());
+        Ok(plan.reduce_shards(source, shards, memory.buffer_bytes as usize, &read)?)
     })
 }
 
-/// Bytes of frames that the pass gets through in a second, tried on the last shard, which was hardly read just before, for
-/// two seconds at most.
+/// Bytes of frames that the pass gets through in a second, tried on the last shards that are made together, which were hardly read just
+/// before, for two seconds at most.
 ///
 /// # Errors
 ///
 /// Those of the pass.
 pub(crate) fn trial(
     prepared: &Prepared,
+    memory: MemoryPlan,
     context: &Context<'_>,
     clock: &(dyn Fn() -> f64 + Sync),
 ) -> Result<f64> {
     const LONGEST_S: f64 = 2.0;
     const BUFFER: usize = 32 << 20;
     let shards = prepared.plan.shards();
-    let Some(shard) = shards.last() else {
+    let groups = prepared.plan.groups(&shards, memory.rows_at_once);
+    let Some(group) = groups.last() else {
         return Ok(f64::NAN);
     };
     let n_bytes = AtomicU64::new(0);
@@ -565,7 +578,7 @@ pub(crate) fn trial(
     };
     let source = prepared.source.as_ref();
     let tried = context.install(|| {
-        let done = prepared.plan.reduce_shard(source, shard, BUFFER, &read);
+        let done = prepared.plan.reduce_shards(source, group, BUFFER, &read);
         Ok(done.map(|_| ()))
     })?;
     match tried {

@@ -104,7 +104,7 @@ pub fn plan(
         let frame_bytes = shape.frame_len() * prepared.header.sample_type.n_bytes();
         let calibration = prepared.plan.calibration();
         let read_bytes = (n_positions * shape.n_times * frame_bytes) as u64;
-        let bytes_per_s = reduce::trial(&prepared, context, clock)?;
+        let bytes_per_s = reduce::trial(&prepared, memory, context, clock)?;
         series.push(SeriesPlan {
             name: prepared.header.name.clone(),
             shape,

@@ -1,4 +1,4 @@
-//! Reading the frames of one shard and keeping what is asked of them.
+//! Reading the frames of one shard, or of a few together, and keeping what is asked of them.
 //!
 //! A shard is read in tiles: some positions, some times. Each thread reads tiles of its own positions, so that reading, decoding and
 //! summing overlap, and several times of a position are at hand when its sums are. While a tile is summed, the source knows
@@ -107,30 +107,66 @@ impl ReducePlan {
         buffer_bytes: usize,
         read: &(dyn Fn(u64) -> bool + Sync),
     ) -> Result<(RingSeries, ShardSums)> {
+        let mut one = self.reduce_shards(source, &[*shard], buffer_bytes, read)?;
+        Ok(one.pop().expect("a result for each shard"))
+    }
+
+    /// Reads neighboring shards together, for each what [`Self::reduce_shard`] gives. They are held in memory at the same time,
+    /// with all that lies between the first and the last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::reduce_shard`].
+    pub fn reduce_shards(
+        &self,
+        source: &dyn FrameSource,
+        shards: &[Shard],
+        buffer_bytes: usize,
+        read: &(dyn Fn(u64) -> bool + Sync),
+    ) -> Result<Vec<(RingSeries, ShardSums)>> {
         match self.count_type {
-            CountType::U8 => self.pass(source, shard, buffer_bytes, read, RingCounts::U8),
-            CountType::U16 => self.pass(source, shard, buffer_bytes, read, RingCounts::U16),
-            CountType::U32 => self.pass(source, shard, buffer_bytes, read, RingCounts::U32),
-            CountType::F32 => self.pass(source, shard, buffer_bytes, read, RingCounts::F32),
+            CountType::U8 => self.pass(source, shards, buffer_bytes, read, RingCounts::U8),
+            CountType::U16 => self.pass(source, shards, buffer_bytes, read, RingCounts::U16),
+            CountType::U32 => self.pass(source, shards, buffer_bytes, read, RingCounts::U32),
+            CountType::F32 => self.pass(source, shards, buffer_bytes, read, RingCounts::F32),
         }
+    }
+
+    /// The block of positions that holds neighboring shards.
+    fn hull(&self, shards: &[Shard]) -> Option<Shard> {
+        let (first, last) = (shards.first()?, shards.last()?);
+        let (_, n_cols) = self.shift_row.dim();
+        Some(if shards.len() == 1 {
+            *first
+        } else {
+            Shard {
+                index: first.index,
+                first_row: first.first_row,
+                n_rows: last.first_row + last.n_rows - first.first_row,
+                first_col: 0,
+                n_cols,
+            }
+        })
     }
 
     fn pass<C: Count>(
         &self,
         source: &dyn FrameSource,
-        shard: &Shard,
+        shards: &[Shard],
         buffer_bytes: usize,
         read: &(dyn Fn(u64) -> bool + Sync),
         wrap: fn(Array4<C>) -> RingCounts,
-    ) -> Result<(RingSeries, ShardSums)> {
-        let (n_times, n_pixels) = (self.shape.n_times, self.annulus.len());
-        let n_positions = shard.n_rows * shard.n_cols;
-        let stride = n_times * n_pixels;
+    ) -> Result<Vec<(RingSeries, ShardSums)>> {
+        let Some(hull) = self.hull(shards) else {
+            return Ok(Vec::new());
+        };
+        let stride = self.shape.n_times * self.annulus.len();
+        let n_positions = hull.n_rows * hull.n_cols;
         let mut counts = vec![C::default(); n_positions * stride];
         let mut sums: Vec<PositionSums> =
             (0..n_positions).map(|_| PositionSums::new(self)).collect();
-        let missing = self.missing_frames(shard);
-        let tiles = Tiles::of(self, shard, buffer_bytes);
+        let missing = self.missing_frames(&hull);
+        let tiles = Tiles::of(self, &hull, buffer_bytes);
         let open = Mutex::new(Open {
             groups: &tiles.groups,
             counts: &mut counts,
@@ -146,16 +182,46 @@ impl ReducePlan {
             let mut block = FrameBlock::empty(self.sample_type);
             while let Some(mut group) = take() {
                 self.keep_group(
-                    source, shard, &tiles, &missing, &mut group, &mut block, read,
+                    source, &hull, &tiles, &missing, &mut group, &mut block, read,
                 )?;
             }
             Ok(())
         })?;
+        // From the last to the first, so that what a shard takes with it is given back at once.
+        let mut results = Vec::with_capacity(shards.len());
+        for shard in shards.iter().rev() {
+            let first =
+                (shard.first_row - hull.first_row) * hull.n_cols + shard.first_col - hull.first_col;
+            let end = first + shard.n_rows * shard.n_cols;
+            counts.truncate(end * stride);
+            sums.truncate(end);
+            let (own_counts, own_sums) = if first == 0 {
+                (std::mem::take(&mut counts), std::mem::take(&mut sums))
+            } else {
+                (counts.split_off(first * stride), sums.split_off(first))
+            };
+            counts.shrink_to_fit();
+            results.push(self.completed(shard, own_counts, &own_sums, wrap)?);
+        }
+        results.reverse();
+        Ok(results)
+    }
+
+    /// What one shard gives, of the counts and sums of its positions.
+    fn completed<C: Count>(
+        &self,
+        shard: &Shard,
+        counts: Vec<C>,
+        sums: &[PositionSums],
+        wrap: fn(Array4<C>) -> RingCounts,
+    ) -> Result<(RingSeries, ShardSums)> {
         if sums.iter().any(|sums| sums.overflow) {
             return Err(Error::CountOverflow {
                 bin: self.settings.bin,
             });
         }
+        let (n_times, n_pixels) = (self.shape.n_times, self.annulus.len());
+        let missing = self.missing_frames(shard);
         let frame_valid =
             Array3::from_shape_fn((shard.n_rows, shard.n_cols, n_times), |(row, col, time)| {
                 !missing.contains(&(row * shard.n_cols + col, time))
@@ -182,7 +248,7 @@ impl ReducePlan {
             frame_valid,
             pixel_valid,
         };
-        Ok((rings, self.combine(shard, &sums, missing.len())))
+        Ok((rings, self.combine(shard, sums, missing.len())))
     }
 
     /// Reads all scans of a group of positions, tile by tile.
@@ -203,11 +269,14 @@ impl ReducePlan {
         let frame_len = self.shape.frame_len();
         let n_times = self.shape.n_times;
         let stride = n_times * self.annulus.len();
-        let run_of = |positions: &Range<usize>, first_time: usize| FrameRun {
-            first_time,
-            n_times: tiles.n_times.min(n_times - first_time),
-            first_frame: self.frame_of(shard, positions.start),
-            n_frames: positions.len(),
+        let run_of = |positions: &Range<usize>, first_time: usize| {
+            let frames = self.frames_of(shard, positions);
+            FrameRun {
+                first_time,
+                n_times: tiles.n_times.min(n_times - first_time),
+                first_frame: frames.start,
+                n_frames: frames.len(),
+            }
         };
         let shared = tiles.n_at_once < rayon::current_num_threads();
         let a_task = if shared { POSITIONS_A_TASK } else { usize::MAX };
@@ -223,7 +292,8 @@ impl ReducePlan {
                 source.expect(&next);
             }
             source.read(&run, block)?;
-            if !read((block.samples.len() * self.sample_type.n_bytes()) as u64) {
+            let n_samples = group.positions.len() * run.n_times * frame_len;
+            if !read((n_samples * self.sample_type.n_bytes()) as u64) {
                 return Err(Error::Stopped);
             }
             group
@@ -234,9 +304,10 @@ impl ReducePlan {
                 .enumerate()
                 .for_each(|(number, (counts, sums))| {
                     let position = group.positions.start + number;
+                    let in_run = self.frame_of(shard, position) - run.first_frame;
                     let frames: Vec<Frame> = (0..run.n_times)
                         .map(|time| Frame {
-                            start: (time * run.n_frames + number) * frame_len,
+                            start: (time * run.n_frames + in_run) * frame_len,
                             time: first_time + time,
                             move_idx: self.move_of[first_time + time],
                         })
@@ -261,7 +332,7 @@ impl ReducePlan {
     }
 
     /// Number of the frame of a position in each scan of the file.
-    fn frame_of(&self, shard: &Shard, position: usize) -> usize {
+    pub(super) fn frame_of(&self, shard: &Shard, position: usize) -> usize {
         let region = &self.settings.region;
         let row = region.rows[0] + shard.first_row + position / shard.n_cols;
         let col = region.cols[0] + shard.first_col + position % shard.n_cols;

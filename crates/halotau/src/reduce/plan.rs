@@ -115,8 +115,8 @@ pub struct ReducePlan {
     /// How frames are summed.
     pub(super) kernel: Kernel,
     pub(super) chunk: ChunkShape,
-    shard_rows: usize,
-    shard_cols: usize,
+    pub(super) shard_rows: usize,
+    pub(super) shard_cols: usize,
 }
 
 /// How the frames of a position are summed. The results are the same bits.
@@ -395,15 +395,23 @@ impl ReducePlan {
 
     /// Bytes of a shard's counts and sums while it is made.
     pub fn shard_bytes(&self) -> usize {
+        self.shard_rows * self.shard_cols * self.position_bytes()
+    }
+
+    /// The same of so many whole rows.
+    pub fn bytes_of_rows(&self, n_rows: usize) -> usize {
+        let (_, n_cols) = self.shift_row.dim();
+        n_rows * n_cols * self.position_bytes()
+    }
+
+    fn position_bytes(&self) -> usize {
         let pixel_bytes = match self.kernel {
             Kernel::Exact(_) => 4,
             Kernel::Plain => 8,
         };
-        let per_position = self.shape.n_times
-            * (self.annulus.len() * self.count_type.n_bytes() + 9)
+        self.shape.n_times * (self.annulus.len() * self.count_type.n_bytes() + 9)
             + pixel_bytes * self.shape.frame_len() * self.moves.len()
-            + 8 * self.q_bins.len();
-        self.shard_rows * self.shard_cols * per_position
+            + 8 * self.q_bins.len()
     }
 
     /// Whether samples are multiplied or something is subtracted.

@@ -1,7 +1,8 @@
 //! Which frames of a shard are read together?
 //!
 //! What a file decodes at once is read at once. Beyond that a tile holds several scans of its positions, so that the sums of a
-//! position go through the cache once for all of them, and no more positions than fit in the memory given.
+//! position go through the cache once for all of them, and no more positions than fit in the memory given. Where a file decodes more
+//! rows at once than a shard holds, shards are read in groups.
 
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ const GROUPS_A_THREAD: usize = 3;
 
 /// How a shard is read.
 pub(super) struct Tiles {
-    /// Positions that are read together; consecutive frames of each scan.
+    /// Positions that are read together, in one run of frames of each scan.
     pub(super) groups: Vec<Range<usize>>,
     /// Scans that are read together.
     pub(super) n_times: usize,
@@ -31,34 +32,36 @@ impl Tiles {
     /// Tiles of whole chunks of the file that fit in the buffer together; one at least.
     pub(super) fn of(plan: &ReducePlan, shard: &Shard, buffer_bytes: usize) -> Self {
         let units = plan.units(shard);
-        let n_times = plan.times_per_read(buffer_bytes);
+        let n_times = plan.times_per_read(buffer_bytes, shard.n_rows);
         let frame_bytes = plan.shape.frame_len() * plan.sample_type.n_bytes();
-        let largest = units.iter().map(Range::len).max().unwrap_or(1);
+        let n_read = |positions: &Range<usize>| plan.frames_of(shard, positions).len();
+        let largest = units.iter().map(n_read).max().unwrap_or(1);
         let frames_fit = |bytes: usize| bytes / (n_times * frame_bytes).max(1);
         let n_threads = rayon::current_num_threads();
         let n_at_once = (frames_fit(buffer_bytes) / largest).clamp(1, n_threads);
         let most = frames_fit((buffer_bytes / n_at_once).min(MAX_TILE_BYTES)).max(largest);
         // Threads get equal numbers of groups, and more than one, so that none waits long for another.
-        let n_positions = shard.n_rows * shard.n_cols;
+        let n_frames = n_read(&(0..shard.n_rows * shard.n_cols));
         let least = if n_at_once > 1 {
             GROUPS_A_THREAD * n_at_once
         } else {
             1
         };
-        let n_groups = n_positions
+        let n_groups = n_frames
             .div_ceil(most)
             .max(least)
             .next_multiple_of(n_at_once);
-        let n_frames = n_positions.div_ceil(n_groups).max(largest);
-        // Frames of a narrow block follow one another within its rows alone.
-        let is_narrow = shard.n_cols < plan.shape.n_cols;
+        let n_frames = n_frames.div_ceil(n_groups).max(largest);
+        // Frames of a narrow block follow one another within its rows alone, unless the file decodes whole rows anyway.
+        let is_narrow = shard.n_cols < plan.shape.n_cols && !plan.decodes_rows(shard.n_rows);
         let same_run =
             |first: usize, next: usize| !is_narrow || first / shard.n_cols == next / shard.n_cols;
         let mut groups: Vec<Range<usize>> = Vec::new();
         for unit in units {
             match groups.last_mut() {
                 Some(group)
-                    if unit.end - group.start <= n_frames && same_run(group.start, unit.start) =>
+                    if n_read(&(group.start..unit.end)) <= n_frames
+                        && same_run(group.start, unit.start) =>
                 {
                     group.end = unit.end;
                 }
@@ -74,14 +77,26 @@ impl Tiles {
 }
 
 impl ReducePlan {
-    /// The positions of a shard in the pieces that the file decodes at once.
+    /// Whether a block of so many scan rows is read by rows, because the file decodes several of them at once.
+    fn decodes_rows(&self, n_rows: usize) -> bool {
+        n_rows > 1 && self.chunk.n_rows > 1
+    }
+
+    /// The frames of a scan from the first to the last of a range of a block's positions.
+    pub(super) fn frames_of(&self, shard: &Shard, positions: &Range<usize>) -> Range<usize> {
+        match positions.clone().last() {
+            Some(last) => self.frame_of(shard, positions.start)..self.frame_of(shard, last) + 1,
+            None => 0..0,
+        }
+    }
+
+    /// The positions of a block in the pieces that the file decodes at once.
     fn units(&self, shard: &Shard) -> Vec<Range<usize>> {
         let region = &self.settings.region;
-        let chunk_rows = self.chunk.n_rows.max(1);
-        let first_row = region.rows[0] + shard.first_row;
-        if chunk_rows > 1 && shard.n_cols == self.shape.n_cols {
+        if self.decodes_rows(shard.n_rows) {
             let of_row = |row: usize| row * shard.n_cols;
-            return cuts(first_row, shard.n_rows, chunk_rows)
+            let first_row = region.rows[0] + shard.first_row;
+            return cuts(first_row, shard.n_rows, self.chunk.n_rows)
                 .map(|rows| of_row(rows.start)..of_row(rows.end))
                 .collect();
         }
@@ -94,33 +109,56 @@ impl ReducePlan {
             .collect()
     }
 
-    /// The most frames of a scan that the file decodes at once and a shard holds.
-    fn largest_unit(&self) -> usize {
-        let (shard_rows, shard_cols) = self.shard_shape();
-        let chunk_rows = self.chunk.n_rows.max(1);
-        if chunk_rows > 1 && shard_cols == self.shape.n_cols {
-            chunk_rows.min(shard_rows) * shard_cols
+    /// The most frames of a scan that are read at once at least, of a block of so many rows.
+    fn largest_unit(&self, n_rows: usize) -> usize {
+        if self.decodes_rows(n_rows) {
+            self.chunk.n_rows.min(n_rows) * self.shape.n_cols
         } else {
-            self.chunk.n_cols.clamp(1, shard_cols.max(1))
+            self.chunk.n_cols.clamp(1, self.shape.n_cols.max(1))
         }
     }
 
     /// Scans that are read at once within a memory budget for the reading buffer: whole chunks, at least one.
-    fn times_per_read(&self, buffer_bytes: usize) -> usize {
+    fn times_per_read(&self, buffer_bytes: usize, n_rows: usize) -> usize {
         let chunk = self.chunk.n_times.clamp(1, self.shape.n_times.max(1));
         let frame_bytes = self.shape.frame_len() * self.sample_type.n_bytes();
-        let chunk_bytes = self.largest_unit() * chunk * frame_bytes;
+        let chunk_bytes = self.largest_unit(n_rows) * chunk * frame_bytes;
         let wanted = (TIMES_AT_ONCE / chunk).max(1);
         let chunks = (buffer_bytes / chunk_bytes.max(1)).clamp(1, wanted);
         (chunks * chunk).min(self.shape.n_times.max(1))
     }
 
-    /// Bytes that are read at once at least, whatever the budget: what the file decodes at once.
-    pub fn smallest_read_bytes(&self) -> usize {
-        self.largest_unit()
-            * self.times_per_read(0)
+    /// Bytes that are read at once at least, whatever the budget, of a block of so many rows.
+    pub fn smallest_read_bytes(&self, n_rows: usize) -> usize {
+        self.largest_unit(n_rows)
+            * self.times_per_read(0, n_rows)
             * self.shape.frame_len()
             * self.sample_type.n_bytes()
+    }
+
+    /// Scan rows that the file decodes at once, where they are more than those of a shard: to reduce them together spares decoding
+    /// the same bytes for each shard.
+    pub fn rows_decoded(&self) -> usize {
+        let (shard_rows, _) = self.shard_shape();
+        let (n_rows, _) = self.shift_row.dim();
+        self.chunk.n_rows.clamp(shard_rows, n_rows.max(shard_rows))
+    }
+
+    /// Shards, given in their order, in groups of so many scan rows of what the file decodes at once; each alone where that is no
+    /// more than the rows of a shard.
+    pub fn groups<'a>(&self, shards: &'a [Shard], n_rows: usize) -> Vec<&'a [Shard]> {
+        let (shard_rows, _) = self.shard_shape();
+        if n_rows <= shard_rows {
+            return shards.chunks(1).collect();
+        }
+        let chunk_rows = self.chunk.n_rows.max(1);
+        let place = |shard: &Shard| {
+            let row = self.settings.region.rows[0] + shard.first_row;
+            (row / chunk_rows, row % chunk_rows / n_rows)
+        };
+        shards
+            .chunk_by(|first, next| place(first) == place(next))
+            .collect()
     }
 }
 

@@ -6,13 +6,14 @@ use ndarray::Array2;
 
 use super::super::plan::{Kernel, ReduceSettings};
 use super::super::{ReducePlan, Reduction};
+use super::ShardSums;
 use crate::axes::QRange;
 use crate::calibrate::{Calibration, CenterPath, Descan};
 use crate::recipe::Region;
 use crate::ring::{RingCounts, RingSeries};
-use crate::series::{ChunkShape, FrameRun, Samples, SeriesHeader, SeriesShape};
+use crate::series::{ChunkShape, FrameBlock, FrameRun, Samples, SeriesHeader, SeriesShape};
 use crate::simd::Isa;
-use crate::source::MemorySeries;
+use crate::source::{FrameSource, MemorySeries};
 use crate::with_counts;
 
 const SHAPE: SeriesShape = SeriesShape {
@@ -220,4 +221,89 @@ fn sums_beyond_the_type_of_the_counts_are_an_error() {
     assert!(
         matches!(&rings[0].counts, RingCounts::U32(counts) if counts[[0, 0, 0, 0]] == u32::MAX)
     );
+}
+
+/// All that a shard gives; missing frames are NaN, which is compared as bits.
+fn shard_bits((ring, sums): &(RingSeries, ShardSums)) -> (RingSeries, Vec<u64>) {
+    let floats = sums.pattern_sum.iter().chain(&sums.pattern_count);
+    let floats = floats.chain(&sums.virtual_image).chain(&sums.q_sums);
+    let mut bits: Vec<u64> = floats.map(|value| value.to_bits()).collect();
+    bits.extend([sums.n_nonfinite, sums.n_saturated]);
+    bits.extend([sums.n_negative, sums.n_missing_frames]);
+    (ring.clone(), bits)
+}
+
+/// A series that notes what is read of it.
+struct Noted<'a> {
+    series: &'a MemorySeries,
+    runs: std::sync::Mutex<Vec<FrameRun>>,
+}
+
+impl FrameSource for Noted<'_> {
+    fn header(&self) -> &SeriesHeader {
+        self.series.header()
+    }
+
+    fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> crate::error::Result<()> {
+        self.runs.lock().unwrap().push(*run);
+        self.series.read(run, block)
+    }
+}
+
+#[test]
+fn what_a_file_decodes_at_once_is_read_once_and_gives_the_same_bits() {
+    let chunk = ChunkShape {
+        n_times: 3,
+        n_rows: 3,
+        n_cols: 4,
+    };
+    let samples = Samples::U16(counts(65_535).map(|count| count as u16).collect());
+    let series = series(samples, chunk);
+    // Whole rows, and parts of a row; the whole scan, and a part of it that cuts chunks.
+    for (shard_rows, shard_cols, region) in [(1, 6, WHOLE), (1, 4, WHOLE), (1, 5, NARROW)] {
+        let case = Case {
+            region,
+            ..cases()[1]
+        };
+        let mut plan = plan(&series, case);
+        (plan.shard_rows, plan.shard_cols) = (shard_rows, shard_cols);
+        let shards = plan.shards();
+        let source = Noted {
+            series: &series,
+            runs: Vec::new().into(),
+        };
+        assert_eq!(plan.rows_decoded(), 3);
+        let groups = plan.groups(&shards, 3);
+        assert_eq!(groups.len(), 2);
+        let together: Vec<_> = groups
+            .iter()
+            .flat_map(|group| plan.reduce_shards(&source, group, 1, &|_| true).unwrap())
+            .collect();
+        for (shard, together) in shards.iter().zip(&together) {
+            let alone = plan.reduce_shard(&series, shard, 1, &|_| true).unwrap();
+            assert!(shard_bits(&alone) == shard_bits(together), "{shard:?}");
+        }
+        assert_eq!(together.len(), shards.len());
+        let runs = source.runs.into_inner().unwrap();
+        let mut decoded: Vec<_> = runs
+            .iter()
+            .flat_map(|run| {
+                let frames = run.first_frame..run.first_frame + run.n_frames;
+                let blocks = frames.map(|frame| {
+                    let (row, col) = (frame / SHAPE.n_cols, frame % SHAPE.n_cols);
+                    (run.first_time, row / chunk.n_rows, col / chunk.n_cols)
+                });
+                blocks.collect::<std::collections::BTreeSet<_>>()
+            })
+            .collect();
+        assert!(runs.iter().all(|run| run.first_time % chunk.n_times == 0));
+        decoded.sort_unstable();
+        let n_decoded = decoded.len();
+        decoded.dedup();
+        assert_eq!(decoded.len(), n_decoded, "{runs:?}");
+        // A shard that is there already is left out.
+        let rest = [shards[0], shards[shards.len() / 3]];
+        let rest = plan.reduce_shards(&series, &rest, 1, &|_| true).unwrap();
+        assert!(shard_bits(&rest[1]) == shard_bits(&together[shards.len() / 3]));
+    }
 }
