@@ -5,7 +5,7 @@ use halotau_flow::memory;
 
 use crate::commands::{
     analyze, bench, calibrate, check, completions, convert, demo, export, figure, init, inspect,
-    reduce, report, run, series, simulate,
+    plan, reduce, report, run, series, simulate,
 };
 
 /// Relaxation time and structural order of a glass from time series of 4D-STEM scans.
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Export(export::Export),
     Simulate(simulate::Simulate),
     Bench(bench::Bench),
+    Plan(plan::Plan),
     Completions(completions::Completions),
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod export;
 pub(crate) mod figure;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod plan;
 pub(crate) mod reduce;
 pub(crate) mod report;
 pub(crate) mod run;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<()> {
         Command::Export(export) => export.run(session),
         Command::Simulate(simulate) => simulate.run(session),
         Command::Bench(bench) => bench.run(session),
+        Command::Plan(plan) => plan.run(session),
         Command::Completions(completions) => completions.run(),
     }
 }

@@ -23,6 +23,7 @@ pub mod follow;
 pub mod init;
 pub mod inspect;
 pub mod memory;
+pub mod plan;
 pub mod prepare;
 pub mod recipe_file;
 pub mod reduce;

@@ -394,7 +394,7 @@ fn override_with<T: DeserializeOwned>(table: &mut Table, given: &str) -> Result<
                 })?
         }
     };
-    set(target, source.read()?);
+    merge(target, source.read()?);
     Ok(source)
 }
 
@@ -419,10 +419,10 @@ fn data_block(key: &str) -> Option<(usize, &str)> {
 }
 
 /// Puts the leaves of `given` into `table`, leaving their neighbors.
-fn set(table: &mut Table, given: Table) {
+pub(crate) fn merge(table: &mut Table, given: Table) {
     for (key, value) in given {
         match (table.get_mut(&key), value) {
-            (Some(Value::Table(old)), Value::Table(new)) if !is_choice(&new) => set(old, new),
+            (Some(Value::Table(old)), Value::Table(new)) if !is_choice(&new) => merge(old, new),
             (_, value) => {
                 table.insert(key, value);
             }

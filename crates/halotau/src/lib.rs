@@ -8,7 +8,7 @@
 //!    over temperatures ([`arrhenius`]).
 //!
 //! The method is that of Nakazawa et al., NPG Asia Mater. 16 (2024), doi 10.1038/s41427-024-00577-1.
-//! Read the modules in this order: [`error`], [`fluctuate`], [`quality`], [`recipe`], [`reduce`], [`relate`], [`relax`], [`ring`], [`series`], [`simulate`], [`source`].
+//! Read the modules in this order: [`error`], [`fluctuate`], [`plan`], [`quality`], [`recipe`], [`reduce`], [`relate`], [`relax`], [`ring`], [`series`], [`simulate`], [`source`].
 //! `docs/notation.md` lists every symbol with its name and unit.
 //!
 //! # Example
@@ -60,6 +60,7 @@ mod least_squares;
 pub mod live;
 pub mod map;
 pub mod nonfinite;
+pub mod plan;
 pub mod quality;
 pub mod rank;
 pub mod recipe;
