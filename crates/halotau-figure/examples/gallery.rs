@@ -4,6 +4,8 @@
 //! cargo run -p halotau-figure --example gallery -- FOLDER
 //! ```
 
+#[path = "../tests/figures/dynamics.rs"]
+mod dynamics;
 #[path = "../tests/figures/fabricate.rs"]
 mod fabricate;
 

@@ -214,6 +214,53 @@ pub fn two_time(analysis: &Analysis) -> String {
     )
 }
 
+/// Caption of [`dynamics_in_time`](crate::figures::dynamics_in_time).
+pub fn dynamics_in_time(analysis: &Analysis) -> String {
+    let dynamics = analysis.dynamics.as_ref();
+    let says = dynamics.map_or_else(String::new, |found| {
+        let aging = found.aging.iter().map(|part| part.sentence());
+        let in_time = found.fluctuations.iter().map(|part| part.sentence());
+        aging.chain(in_time).collect::<Vec<_>>().join(" ")
+    });
+    format!(
+        "Left: mean of G − 1 over the region at fixed lags against the age (t₁ + t₂)/2, over its mean at the shortest lag. Middle: τ of the \
+         mean curve of parts of the record. Right: variance over time of G of single positions, as seen with a finite number of speckles, and from the \
+         product of two halves of the directions, which has no speckle noise in its mean. Bars and bands: {} intervals from blocks of the scan. {says}",
+        level(&analysis.recipe)
+    )
+}
+
+/// Caption of [`dynamics_in_space`](crate::figures::dynamics_in_space).
+pub fn dynamics_in_space(analysis: &Analysis) -> String {
+    let four = analysis
+        .dynamics
+        .as_ref()
+        .and_then(|found| found.four_point.as_ref());
+    let says = four.map_or_else(String::new, |four| four.sentence());
+    format!(
+        "Four-point functions of the overlap of each position with itself after a lag, whatever its contrast, from products of two halves \
+         of the directions, so that speckle noise is not in their mean. χ₄: sum over the area, in probe areas. G₄: against distance, with \
+         what uncorrelated places give under the probe. S₄: against spatial frequency. Bars: {} intervals from blocks of the scan. {says}",
+        level(&analysis.recipe)
+    )
+}
+
+/// Caption of [`dynamics_form`](crate::figures::dynamics_form).
+pub fn dynamics_form(analysis: &Analysis) -> String {
+    let dynamics = analysis.dynamics.as_ref();
+    let says = dynamics.map_or_else(String::new, |found| {
+        let stretch = found.stretch.iter().map(|part| part.sentence());
+        let rings = found.rings.iter().map(|part| part.sentence());
+        stretch.chain(rings).collect::<Vec<_>>().join(" ")
+    });
+    format!(
+        "Stretch exponent of mean curves: of positions that are sorted by τ of one half of the directions and averaged from the other, of all \
+         positions, and of all with the spread of τ between them taken out. τ of rings of Q; gray: mean counts of the ring, the halo. Bars: {} \
+         intervals from blocks of the scan. {says}",
+        level(&analysis.recipe)
+    )
+}
+
 /// Caption of [`arrhenius`](crate::figures::arrhenius).
 pub fn arrhenius(study: &Study) -> String {
     of_study(study, |analysis| {

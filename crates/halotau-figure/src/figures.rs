@@ -3,6 +3,7 @@
 mod calibration;
 mod conditions;
 mod curves;
+mod dynamics;
 mod maps;
 mod pattern;
 mod quality;
@@ -12,6 +13,7 @@ mod temperature;
 pub use calibration::{CalibrationView, of_calibration, uncalibrated};
 pub use conditions::{ConditionsView, conditions, moved_away};
 pub use curves::{ExamplePatterns, example_curves, two_time};
+pub use dynamics::{dynamics_form, dynamics_in_space, dynamics_in_time};
 pub use maps::{fluctuation_maps, tau_maps};
 pub use pattern::mean_pattern;
 pub use quality::{TimeTraces, quality};
@@ -141,6 +143,30 @@ pub fn of_analysis(
             &titled("Two-time correlation"),
             caption::two_time(analysis),
             two_time(analysis)?,
+        ));
+    }
+    if dynamics::has_time(analysis) {
+        figures.push(Figure::new(
+            "dynamics_time",
+            &titled("Dynamics in time"),
+            caption::dynamics_in_time(analysis),
+            dynamics_in_time(analysis)?,
+        ));
+    }
+    if dynamics::has_space(analysis) {
+        figures.push(Figure::new(
+            "dynamics_space",
+            &titled("Dynamics in space"),
+            caption::dynamics_in_space(analysis),
+            dynamics_in_space(analysis)?,
+        ));
+    }
+    if dynamics::has_form(analysis) {
+        figures.push(Figure::new(
+            "dynamics_form",
+            &titled("Form of the decay"),
+            caption::dynamics_form(analysis),
+            dynamics_form(analysis)?,
         ));
     }
     if let Some(reduction) = reduction {

@@ -3,6 +3,7 @@
 //! The file needs no network and no other file, works without JavaScript (which only adds copy buttons), follows the
 //! light or dark setting of the reader and prints on A4. All strings of users are escaped.
 
+mod dynamics;
 mod energy;
 mod headline;
 mod html;
@@ -63,6 +64,7 @@ pub fn html(input: &ReportInput<'_>) -> String {
     sections::contents(&mut page, input);
     sections::figures(&mut page, input);
     sections::results(&mut page, input);
+    dynamics::write(&mut page, input);
     sections::comparison(&mut page, input);
     sections::warnings(&mut page, input);
     sections::flags(&mut page, input);

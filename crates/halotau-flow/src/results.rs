@@ -3,7 +3,7 @@
 //! ```text
 //! NAME/     one temperature                    STUDY/     several
 //!   recipe.toml  calibration.toml                recipe.toml
-//!   microscope.toml
+//!   microscope.toml  dynamics.csv
 //!   reduction.zarr/  analysis.zarr/              633K/ 643K/ …  as left
 //!   summary.json  maps.csv  series.csv           summary.json  series.csv
 //!   figures/  report.html                        figures/  report.html
@@ -22,6 +22,7 @@ use halotau::conditions::{Conditions, DriftLimit};
 use halotau::correlate::Flattening;
 use halotau::current::{BeamCurrent, LeftOut};
 use halotau::drift::Drift;
+use halotau::dynamics::Dynamics;
 use halotau::ndarray::Array2;
 use halotau::recipe::Recipe;
 use halotau::relate::{CombinedRelation, DecoupledRelation, RelationChecks, StructureDynamics};
@@ -99,6 +100,10 @@ pub struct TemperatureSummary {
     pub relation_checks: Option<RelationChecks>,
     /// The relation as a sentence.
     pub verdict: Option<String>,
+    /// Tests of a relaxation with more than one number.
+    pub dynamics: Option<Dynamics>,
+    /// What they say.
+    pub dynamics_verdicts: Vec<String>,
     /// tau, contrast and stretch of the position-averaged curve.
     pub ensemble: EnsembleSummary,
     /// What was measured of the microscope, where the recipe asked for it.
@@ -220,6 +225,11 @@ impl TemperatureSummary {
             decoupled: analysis.decoupled,
             relation_checks: analysis.relation_checks.clone(),
             verdict: analysis.decoupled.map(|relation| relation.sentence()),
+            dynamics: analysis.dynamics.clone(),
+            dynamics_verdicts: analysis
+                .dynamics
+                .as_ref()
+                .map_or_else(Vec::new, Dynamics::sentences),
             ensemble: (&analysis.ensemble_fit).into(),
             calibration: record.map(|record| record.calibration.clone()),
             conditions: (&analysis.conditions).into(),
@@ -295,6 +305,7 @@ pub fn write_temperature(
     }
     write_analysis(&folder.join(ANALYSIS), analysis, &recipe)?;
     export::write_maps_csv(&folder.join("maps.csv"), analysis, Comments::With)?;
+    export::write_dynamics_csv(&folder.join("dynamics.csv"), analysis, Comments::With)?;
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use halotau::conditions::{Conditions, DriftLimit};
 use halotau::correlate::{CorrelationCurves, Flattening, TwoTime};
 use halotau::current::{BeamCurrent, LeftOut};
 use halotau::drift::Drift;
+use halotau::dynamics::Dynamics;
 use halotau::fluctuate::FluctuationMap;
 use halotau::ndarray::{Array2, Array3, Array4};
 use halotau::quality::Quality;
@@ -79,6 +80,8 @@ struct Attributes {
     decoupled: Option<DecoupledRelation>,
     #[serde(default)]
     relation_checks: Option<RelationChecks>,
+    #[serde(default)]
+    dynamics: Option<Dynamics>,
     warnings: Vec<Warning>,
     conditions: ConditionsAttributes,
     /// For programs.
@@ -186,6 +189,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         relation: analysis.relation,
         decoupled: analysis.decoupled,
         relation_checks: analysis.relation_checks.clone(),
+        dynamics: analysis.dynamics.clone(),
         warnings: analysis.warnings.clone(),
         conditions: ConditionsAttributes::of(&analysis.conditions),
         recipe: analysis.recipe.clone(),
@@ -321,6 +325,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         relation: attributes.relation,
         decoupled: attributes.decoupled,
         relation_checks: attributes.relation_checks,
+        dynamics: attributes.dynamics,
         warnings: attributes.warnings,
     })
 }

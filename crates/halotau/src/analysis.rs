@@ -9,6 +9,7 @@ use crate::axes::TimeAxis;
 use crate::beam::ZeroDose;
 use crate::conditions::Conditions;
 use crate::correlate::{CorrelationCurves, Flattening, TwoTime};
+use crate::dynamics::Dynamics;
 use crate::fluctuate::FluctuationMap;
 use crate::quality::Quality;
 use crate::recipe::Recipe;
@@ -110,8 +111,28 @@ pub struct Analysis {
     pub decoupled: Option<DecoupledRelation>,
     /// The same from other sides.
     pub relation_checks: Option<RelationChecks>,
+    /// Tests of a relaxation with more than one number, where they were asked for.
+    pub dynamics: Option<Dynamics>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+}
+
+impl Analysis {
+    /// Flags the positions that change with age, `[row, col]`, and counts the flag again.
+    pub(crate) fn note_changes(&mut self, changed: &Array2<bool>) {
+        for (quality, &changed) in self.quality.iter_mut().zip(changed) {
+            quality.set_if(changed, Quality::CHANGES_WITH_AGE);
+        }
+        let flagged = self.quality.iter();
+        let n = flagged
+            .filter(|quality| quality.has(Quality::CHANGES_WITH_AGE))
+            .count();
+        for (name, count) in &mut self.summary.flag_counts {
+            if name == "changes_with_age" {
+                *count = n;
+            }
+        }
+    }
 }
 
 /// Several temperatures of one sample, from the lowest.

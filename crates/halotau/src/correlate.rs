@@ -83,6 +83,10 @@ pub struct CorrelateSettings {
     pub two_time: TwoTimeKept,
     /// Positions whose two-time matrix is kept as well.
     pub two_time_positions: Vec<Position>,
+    /// Whether the tests of [`dynamics`](crate::dynamics) are made.
+    pub tests: bool,
+    /// Rings of Q whose tau is compared, over the band of the variance; 0 compares none.
+    pub q_rings: usize,
 }
 
 impl Default for CorrelateSettings {
@@ -93,6 +97,8 @@ impl Default for CorrelateSettings {
             flattening: Flattening::default(),
             two_time: TwoTimeKept::default(),
             two_time_positions: Vec::new(),
+            tests: true,
+            q_rings: 5,
         }
     }
 }

@@ -53,6 +53,7 @@ pub mod conditions;
 pub mod correlate;
 pub mod current;
 pub mod drift;
+pub mod dynamics;
 pub mod error;
 mod exponential;
 pub mod fluctuate;

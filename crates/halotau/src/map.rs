@@ -5,6 +5,7 @@
 //! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
 
+mod dynamics;
 mod geometry;
 mod position;
 mod summary;
@@ -145,13 +146,17 @@ impl Run<'_, '_> {
                 "No two positions are farther apart than two probe widths, so the baseline of g could not be measured; 1 is used.",
             ));
         }
-        let task = PositionTask::new(
+        let mut task = PositionTask::new(
             self.reduction,
             self.recipe,
             self.measured,
             flatten.as_deref(),
             distant_baseline,
         );
+        let mut collector = self.collector(&task, distant_baseline, &mut warnings);
+        task.classes = collector
+            .as_ref()
+            .map(|collector| (collector.classes().clone(), collector.settings().baseline));
 
         let keep_all = self.recipe.dynamics.two_time == TwoTimeKept::All;
         let n_times = self.reduction.time.len();
@@ -170,8 +175,17 @@ impl Run<'_, '_> {
                         task.analyze(&rings, at, self.geometries.at(&self.place(&rings, at)))
                     })
                     .collect();
-                for (&at, (result, two_time)) in chunk.iter().zip(made) {
+                for (&at, (mut result, two_time)) in chunk.iter().zip(made) {
                     let index = (rings.first_row + at.row) * n_cols + rings.first_col + at.col;
+                    if let Some(collector) = &mut collector {
+                        let place = self.place(&rings, at);
+                        if result.enters_ensemble() {
+                            collector.add_matrix(place, two_time.view());
+                        }
+                        if let Some(halves) = result.records.take() {
+                            collector.add_halves(place, halves);
+                        }
+                    }
                     if result.enters_ensemble() && two_time.iter().all(|value| value.is_finite()) {
                         mean += &two_time;
                         n_mean += 1;
@@ -201,6 +215,12 @@ impl Run<'_, '_> {
         kept.sort_unstable();
         kept.dedup();
         self.keep_two_time(&task, &kept, &mut analysis)?;
+        if let Some(collector) = collector {
+            let (mut found, changed) = collector.finish();
+            found.rings = self.ring_times(&collector, &analysis.quality, &task)?;
+            analysis.note_changes(&changed);
+            analysis.dynamics = Some(found);
+        }
         Ok(analysis)
     }
 

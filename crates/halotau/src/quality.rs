@@ -44,6 +44,8 @@ impl Quality {
     pub const PARTIAL_DATA: Self = Self(1 << 15);
     /// tau is above half of what drift that is left would give perfectly still speckle.
     pub const DRIFT_LIMITED: Self = Self(1 << 16);
+    /// The late half of the record differs from the early one by more than chance in 99 of 100 stationary records.
+    pub const CHANGES_WITH_AGE: Self = Self(1 << 17);
 
     /// No number possible: left out of every statistic.
     pub const BAD: Self = Self(
@@ -55,7 +57,7 @@ impl Quality {
     );
 
     /// All flags with their names as written in files and reports.
-    pub const NAMES: [(Self, &'static str); 17] = [
+    pub const NAMES: [(Self, &'static str); 18] = [
         (Self::NOT_COMPUTED, "not_computed"),
         (Self::MASKED, "masked"),
         (Self::FEW_FRAMES, "few_frames"),
@@ -73,6 +75,7 @@ impl Quality {
         (Self::ILL_CONDITIONED, "ill_conditioned"),
         (Self::PARTIAL_DATA, "partial_data"),
         (Self::DRIFT_LIMITED, "drift_limited"),
+        (Self::CHANGES_WITH_AGE, "changes_with_age"),
     ];
 
     /// Whether any of the given flags is set.

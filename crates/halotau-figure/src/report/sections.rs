@@ -371,6 +371,9 @@ fn flag_meaning(name: &str) -> &'static str {
         "drift_limited" => {
             "τ is above half of what drift that is left would give perfectly still speckle: it says more about the stage than about the glass."
         }
+        "changes_with_age" => {
+            "The late half of the record differs from the early one by more than chance in 99 of 100 stationary records."
+        }
         _ => "Not described in this version of the report.",
     }
 }

@@ -169,6 +169,7 @@ pub(crate) fn analysis(
             .collect(),
     };
     Analysis {
+        dynamics: Some(crate::dynamics::dynamics(record_s)),
         name: format!("{temperature_k}K"),
         temperature_k,
         step_nm: 0.32,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod dynamics;
 mod fabricate;
 
 use halotau::analysis::Study;
@@ -15,7 +16,7 @@ use resvg::usvg;
 fn all(study: &Study) -> Vec<(String, Svg)> {
     let figures = fabricate::report_input(study).figures;
     let known = study.analyses[0].temperature_k.is_finite();
-    let n_expected = 8 + usize::from(known) + usize::from(!study.arrhenius.is_empty());
+    let n_expected = 11 + usize::from(known) + usize::from(!study.arrhenius.is_empty());
     assert_eq!(figures.len(), n_expected);
     figures
         .into_iter()
@@ -122,6 +123,38 @@ fn nothing_but_nan_is_drawn() {
     for (name, svg) in all(&study) {
         check(&name, &svg);
     }
+}
+
+#[test]
+fn tests_of_the_dynamics_without_numbers_are_drawn_or_refused() {
+    let mut study = fabricate::study(&FIVE[..1], 6, 5, 12);
+    let analysis = &mut study.analyses[0];
+    let nothing = dynamics::estimate(f64::NAN, f64::NAN);
+    let found = analysis.dynamics.as_mut().unwrap();
+    let aging = found.aging.as_mut().unwrap();
+    aging
+        .windows
+        .iter_mut()
+        .for_each(|window| window.tau_s = nothing);
+    aging.tau_early_s.upper = f64::INFINITY;
+    let four = found.four_point.as_mut().unwrap();
+    four.g4.iter_mut().for_each(|at| at.estimate = nothing);
+    four.probe_length = f64::NAN;
+    four.length = None;
+    let rings = found.rings.as_mut().unwrap();
+    rings.rings.iter_mut().for_each(|ring| ring.tau_s = nothing);
+    for svg in [
+        figures::dynamics_in_time(analysis).unwrap(),
+        figures::dynamics_in_space(analysis).unwrap(),
+        figures::dynamics_form(analysis).unwrap(),
+    ] {
+        check("without numbers", &svg);
+    }
+    analysis.dynamics = None;
+    assert!(matches!(
+        figures::dynamics_in_time(analysis),
+        Err(Error::Nothing { .. })
+    ));
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn checks(analysis: &Analysis) -> Vec<(String, String)> {
 }
 
 /// The shortest text that reads back as the same number; empty for NaN.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let mut text = String::new();
     if value.is_nan() {
         return text;
@@ -265,7 +265,7 @@ fn quoted(text: &str) -> String {
     text.to_owned()
 }
 
-fn push_line(text: &mut String, line: &str) {
+pub(super) fn push_line(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');
 }

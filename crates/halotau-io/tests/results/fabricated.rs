@@ -12,6 +12,7 @@ use halotau::conditions::Conditions;
 use halotau::correlate::{CorrelationCurves, Flattening, TwoTime};
 use halotau::current::{LeftOut, Reason};
 use halotau::drift::{Course, Drift, DriftOrigin};
+use halotau::dynamics::Dynamics;
 use halotau::fluctuate::FluctuationMap;
 use halotau::ndarray::{Array1, Array2, Array3, Array4};
 use halotau::quality::Quality;
@@ -296,6 +297,11 @@ pub(crate) fn analysis() -> Analysis {
         Array2::from_shape_simple_fn((N_TIMES, N_TIMES), || 1.0 + stream.number())
     };
     Analysis {
+        dynamics: Some(Dynamics {
+            n_tiles: 4,
+            n_positions: 9,
+            ..Dynamics::default()
+        }),
         name: "fabricated".to_owned(),
         temperature_k: 643.15,
         step_nm: 0.8,

@@ -5,6 +5,7 @@ use ndarray::{Array2, s};
 use super::geometry::{self, Geometry, Half};
 use crate::conditions::Measured;
 use crate::correlate::{Normalization, SectorCurves, n_pairs, sector_curves};
+use crate::dynamics::{HalfRecord, LagClasses};
 use crate::fluctuate::{BandGeometry, Fluctuation, Grouping, fluctuation};
 use crate::quality::Quality;
 use crate::recipe::Recipe;
@@ -46,6 +47,8 @@ pub(super) struct PositionTask<'a> {
     quantiles: Vec<Quantiles>,
     /// For positions that lack no scan but those that all lack.
     fitter: Option<KwwFitter>,
+    /// Classes of lag and age, and the baseline, for the tests of the dynamics; `None` where they are not asked for.
+    pub(super) classes: Option<(LagClasses, f64)>,
 }
 
 /// Student's quantiles that the intervals and flags of a position need.
@@ -89,6 +92,8 @@ pub(super) struct PositionResult {
     pub(super) halves: [HalfValues; 2],
     /// From spatial frequencies apart.
     pub(super) apart: HalfValues,
+    /// What the tests of the dynamics keep of each half.
+    pub(super) records: Option<[HalfRecord; 2]>,
 }
 
 /// tau and V from some of the directions.
@@ -154,6 +159,7 @@ impl<'a> PositionTask<'a> {
                 .map(|degrees| Quantiles::new(recipe.interval.level, degrees))
                 .collect(),
             fitter: None,
+            classes: None,
         };
         let is_used = |time| !measured.excluded.contains(&time);
         let used: Vec<bool> = (0..reduction.time.len()).map(is_used).collect();
@@ -248,19 +254,21 @@ impl<'a> PositionTask<'a> {
                 jackknife_error(&replicates)
             })
             .collect();
-        let [first, second, apart] = [&geometry.halves[0], &geometry.halves[1], &geometry.apart]
-            .map(|pixels| {
+        let [(first, one), (second, other), (apart, _)] =
+            [&geometry.halves[0], &geometry.halves[1], &geometry.apart].map(|pixels| {
                 if quality.is_bad() || !whole.tau_s.is_finite() {
-                    return HalfValues {
+                    let nothing = HalfValues {
                         tau_s: f64::NAN,
                         fluctuation: f64::NAN,
                     };
+                    return (nothing, None);
                 }
                 self.half(rings, at, pixels, &whole)
             });
         let result = PositionResult {
             halves: [first, second],
             apart,
+            records: one.zip(other).map(|(one, other)| [one, other]),
             g_error,
             persistence: if enough {
                 persistence(&curves.g, whole.baseline)
@@ -316,13 +324,19 @@ impl<'a> PositionTask<'a> {
     }
 
     /// tau and V of one half of the directions from its own pixels alone; NaN where it holds too few of them or too few scans.
-    fn half(&self, rings: &RingSeries, at: Position, half: &Half, start: &KwwFit) -> HalfValues {
+    fn half(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        half: &Half,
+        start: &KwwFit,
+    ) -> (HalfValues, Option<HalfRecord>) {
         let mut values = HalfValues {
             tau_s: f64::NAN,
             fluctuation: f64::NAN,
         };
         if half.ring.len() < MIN_RING_PIXELS || half.band.pixels.len() < MIN_RING_PIXELS {
-            return values;
+            return (values, None);
         }
         let curves = self.curves_of(rings, at, &half.ring, &vec![0; half.ring.len()], 1);
         let weights = self.weights(&n_pairs(&curves.valid));
@@ -331,7 +345,42 @@ impl<'a> PositionTask<'a> {
             values.tau_s = fit.tau_s;
         }
         values.fluctuation = self.fluctuation(rings, at, &half.band).value;
-        values
+        let record = self.classes.as_ref().map(|(classes, baseline)| {
+            HalfRecord::new(
+                classes,
+                curves.two_time.view(),
+                &curves.valid,
+                *baseline,
+                values.tau_s,
+            )
+        });
+        (values, record)
+    }
+
+    /// g of some pixels of a position after division by a mean pattern, and their mean over pixels and scans.
+    pub(super) fn curve_of(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        pixels: &[usize],
+        flatten: &[f64],
+    ) -> (Vec<f64>, f64) {
+        let factors = geometry::factors(pixels, &self.reduction.annulus, Some(flatten));
+        let series = PixelSeries::gather(rings, (at.row, at.col), pixels, factors.as_deref());
+        let valid = valid_times(rings, at, self.measured);
+        let one_sector = vec![0; pixels.len()];
+        let curves = sector_curves(&series, &one_sector, 1, &valid, Normalization::Flattened);
+        let means = || {
+            let means = curves.ring_mean.iter().zip(&curves.valid);
+            means.filter(|(_, valid)| **valid).map(|(mean, _)| *mean)
+        };
+        let mean = means().sum::<f64>() / means().count() as f64;
+        (curves.g, mean)
+    }
+
+    /// The baseline of the fits.
+    pub(super) fn baseline(&self) -> BaselineMode {
+        self.baseline
     }
 
     fn fluctuation(&self, rings: &RingSeries, at: Position, band: &BandGeometry) -> Fluctuation {

@@ -137,6 +137,7 @@ pub(super) fn assemble(
         conditions: task.measured.conditions.clone(),
         two_time: Vec::new(),
         two_time_all: None,
+        dynamics: None,
         ensemble_g: ensemble.g,
         ensemble_fit: ensemble.fit,
         summary,
