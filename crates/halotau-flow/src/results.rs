@@ -88,6 +88,8 @@ pub struct TemperatureSummary {
     pub n_ring_pixels: usize,
     /// Flattening that was used.
     pub flattening: Option<Flattening>,
+    /// How many times wider than the curvature of the likelihood the intervals of tau are; where it was used.
+    pub interval_factor: Option<f64>,
     /// Baseline of g from distant pairs of positions.
     pub distant_baseline: Option<f64>,
     /// The maps in a few numbers.
@@ -219,6 +221,7 @@ impl TemperatureSummary {
             last_scan_s: analysis.time.times_s().last().copied().unwrap_or(0.0),
             n_ring_pixels: analysis.n_ring_pixels,
             flattening: analysis.flattening,
+            interval_factor: analysis.interval_factor,
             distant_baseline: analysis.distant_baseline,
             summary: analysis.summary.clone(),
             relation: analysis.relation,

@@ -72,6 +72,9 @@ struct Attributes {
     time_basis: TimeBasis,
     n_ring_pixels: usize,
     flattening: Option<Flattening>,
+    /// Folders written before the likelihood lack it.
+    #[serde(default)]
+    interval_factor: Option<f64>,
     distant_baseline: Option<f64>,
     ensemble_fit: KwwFit,
     examples: Option<[Position; 2]>,
@@ -182,6 +185,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         time_basis: analysis.time.basis(),
         n_ring_pixels: analysis.n_ring_pixels,
         flattening: analysis.flattening,
+        interval_factor: analysis.interval_factor,
         distant_baseline: analysis.distant_baseline,
         ensemble_fit: analysis.ensemble_fit,
         examples: analysis.examples,
@@ -318,6 +322,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         recipe: attributes.recipe,
         n_ring_pixels: attributes.n_ring_pixels,
         flattening: attributes.flattening,
+        interval_factor: attributes.interval_factor,
         distant_baseline: attributes.distant_baseline,
         ensemble_fit: attributes.ensemble_fit,
         examples: attributes.examples,

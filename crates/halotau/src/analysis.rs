@@ -81,6 +81,8 @@ pub struct Analysis {
     pub n_ring_pixels: usize,
     /// Which flattening was used, where it was.
     pub flattening: Option<Flattening>,
+    /// How many times wider than the curvature of the likelihood the intervals of tau are, as its halves differ; where it was used.
+    pub interval_factor: Option<f64>,
     /// Baseline from distant pairs of positions, where it was measured or could be.
     pub distant_baseline: Option<f64>,
     /// g(t) of every position.

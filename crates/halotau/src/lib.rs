@@ -58,6 +58,7 @@ pub mod error;
 mod exponential;
 pub mod fluctuate;
 mod least_squares;
+mod likelihood;
 pub mod live;
 pub mod map;
 pub mod nonfinite;

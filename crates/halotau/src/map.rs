@@ -7,6 +7,7 @@
 
 mod dynamics;
 mod geometry;
+mod likelihood;
 mod position;
 mod summary;
 
@@ -29,6 +30,7 @@ use crate::ring::RingSeries;
 use crate::series::{Position, Warning};
 
 use geometry::{Geometries, Geometry};
+use likelihood::LikelihoodTask;
 use position::{PositionResult, PositionTask};
 
 /// Positions whose intermediate results are in memory at once; a constant, so that sums do not depend on the machine.
@@ -158,6 +160,8 @@ impl Run<'_, '_> {
             .as_ref()
             .map(|collector| (collector.classes().clone(), collector.settings().baseline));
 
+        let likelihood = self.likelihood(&task, flatten.as_deref(), &mut warnings)?;
+
         let keep_all = self.recipe.dynamics.two_time == TwoTimeKept::All;
         let n_times = self.reduction.time.len();
         let mut all =
@@ -172,7 +176,12 @@ impl Run<'_, '_> {
                 let made: Vec<(PositionResult, Array2<f64>)> = chunk
                     .par_iter()
                     .map(|&at| {
-                        task.analyze(&rings, at, self.geometries.at(&self.place(&rings, at)))
+                        let geometry = self.geometry(&rings, at);
+                        let (mut result, two_time) = task.analyze(&rings, at, geometry);
+                        result.likelihood = likelihood
+                            .as_ref()
+                            .and_then(|likelihood| likelihood.fit(&rings, at, geometry, &result));
+                        (result, two_time)
                     })
                     .collect();
                 for (&at, (mut result, two_time)) in chunk.iter().zip(made) {
@@ -200,13 +209,17 @@ impl Run<'_, '_> {
                 }
             }
         }
-        let results: Vec<PositionResult> = results.into_iter().flatten().collect();
+        let mut results: Vec<PositionResult> = results.into_iter().flatten().collect();
+        let interval_factor = likelihood
+            .as_ref()
+            .map(|likelihood| likelihood.finish(&mut results, self.n_areas()));
         let region_mean = TwoTime {
             position: None,
             values: mean / n_mean as f64,
         };
         let mut analysis = summary::assemble(self.reduction, &task, results, warnings);
         analysis.flattening = flattening;
+        analysis.interval_factor = interval_factor;
         analysis.distant_baseline = distant_baseline;
         analysis.two_time_all = all;
         analysis.two_time = vec![region_mean];
@@ -222,6 +235,69 @@ impl Run<'_, '_> {
             analysis.dynamics = Some(found);
         }
         Ok(analysis)
+    }
+
+    /// The likelihood of the ring's modes, where the recipe asks for it.
+    fn likelihood<'s>(
+        &'s self,
+        task: &PositionTask<'s>,
+        flatten: Option<&[f64]>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Option<LikelihoodTask<'s>>> {
+        if !likelihood::is_asked_for(self.recipe) {
+            return Ok(None);
+        }
+        let flatten = flatten.filter(|_| likelihood::is_possible(self.recipe));
+        let made = match flatten {
+            None => None,
+            Some(flatten) => LikelihoodTask::new(
+                task,
+                self.reduction,
+                &self.geometries,
+                flatten,
+                self.n_areas(),
+                &mut |see| self.show_sample(see),
+            )?,
+        };
+        if made.is_none() {
+            let why = if flatten.is_none() {
+                "it needs relaxation.stretch fixed at 1, relaxation.baseline = \"one\" and dynamics.normalization = \"flattened\""
+            } else {
+                "no speckle was found that lasts from one scan to the next"
+            };
+            warnings.push(Warning::new(
+                "W052",
+                format!("The likelihood was not used, tau is that of least squares: {why}."),
+            ));
+        }
+        Ok(made)
+    }
+
+    /// Shows the positions from which modes are learned one after another.
+    fn show_sample(
+        &self,
+        see: &mut dyn FnMut(&RingSeries, Position, &Geometry),
+    ) -> Result<()> {
+        let sample = likelihood::sample(self.measured);
+        for shard in self.reduction.shards() {
+            let inside = |at: &&Position| {
+                (shard.first_row..shard.first_row + shard.n_rows).contains(&at.row)
+                    && (shard.first_col..shard.first_col + shard.n_cols).contains(&at.col)
+            };
+            let chosen: Vec<&Position> = sample.iter().filter(inside).collect();
+            if chosen.is_empty() {
+                continue;
+            }
+            let rings = (self.load)(&shard)?;
+            for &place in &chosen {
+                let at = Position {
+                    row: place.row - rings.first_row,
+                    col: place.col - rings.first_col,
+                };
+                see(&rings, at, self.geometry(&rings, at));
+            }
+        }
+        Ok(())
     }
 
     /// The position of a block in the region.

@@ -13,7 +13,7 @@ use crate::calibrate::{CenterPath, Descan, Ellipse};
 use crate::correlate::{CorrelateSettings, Normalization};
 use crate::drift::DriftSettings;
 use crate::fluctuate::{FluctuateSettings, Noise};
-use crate::relax::{Baseline, RelaxSettings, Stretch, Weights};
+use crate::relax::{Baseline, Estimator, RelaxSettings, Stretch, Weights};
 
 mod frame_layout;
 
@@ -118,6 +118,7 @@ impl Recipe {
             Profile::Paper => {
                 self.dynamics.normalization = Normalization::Ring;
                 self.dynamics.q_range_per_nm = QRange::new(4.2, 4.6);
+                self.relaxation.estimator = Estimator::LeastSquares;
                 self.relaxation.weights = Weights::None;
                 self.relaxation.lag_fraction = 1.0;
                 self.relaxation.stretch = Stretch::Fixed(1.0);
@@ -128,6 +129,7 @@ impl Recipe {
             Profile::Recommended => {
                 self.dynamics.normalization = Normalization::Flattened;
                 self.dynamics.q_range_per_nm = QRange::new(3.0, 5.8);
+                self.relaxation.estimator = Estimator::Likelihood;
                 self.relaxation.weights = Weights::LagCount;
                 // Long lags rest on few pairs of scans; leaving them out lowers the scatter of tau.
                 self.relaxation.lag_fraction = 0.5;

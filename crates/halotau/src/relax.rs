@@ -66,6 +66,18 @@ pub enum Baseline {
     DistantPairs,
 }
 
+/// How tau is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Estimator {
+    /// Least squares on g, eq. (3); intervals by the sector jackknife (the paper's fit).
+    #[default]
+    LeastSquares,
+    /// The likelihood of the speckle's fluctuations, mode by mode: half the error or less. For a stretch of 1, a baseline of one and
+    /// flattened counts; with others least squares are used, and a warning says so.
+    Likelihood,
+}
+
 /// Weights of the lags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,6 +93,8 @@ pub enum Weights {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RelaxSettings {
+    /// How tau is found.
+    pub estimator: Estimator,
     /// The factor k.
     pub exponent_factor: ExponentFactor,
     /// The stretch exponent.
@@ -100,6 +114,7 @@ pub struct RelaxSettings {
 impl Default for RelaxSettings {
     fn default() -> Self {
         Self {
+            estimator: Estimator::default(),
             exponent_factor: ExponentFactor::default(),
             stretch: Stretch::Fixed(1.0),
             baseline: Baseline::One,

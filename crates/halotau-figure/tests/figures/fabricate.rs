@@ -177,6 +177,7 @@ pub(crate) fn analysis(
         recipe,
         n_ring_pixels: 209,
         flattening: None,
+        interval_factor: Some(1.75),
         distant_baseline: Some(1.002),
         curves: CorrelationCurves {
             n_pairs: (1..n_times).rev().collect(),

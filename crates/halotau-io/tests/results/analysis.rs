@@ -45,6 +45,7 @@ fn what_is_absent_stays_absent() {
         two_time: Vec::new(),
         two_time_all: None,
         flattening: None,
+        interval_factor: None,
         distant_baseline: None,
         examples: None,
         ensemble_g: Vec::new(),

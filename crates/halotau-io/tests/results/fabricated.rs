@@ -309,6 +309,7 @@ pub(crate) fn analysis() -> Analysis {
         recipe,
         n_ring_pixels: 188,
         flattening: Some(Flattening::Radial),
+        interval_factor: Some(1.75),
         distant_baseline: Some(1.000_3),
         curves: CorrelationCurves {
             lag_s: (1..N_TIMES).map(|lag| lag as f64 * 9.887).collect(),

@@ -122,6 +122,23 @@ impl Geometries {
         &self.distinct[self.of[[position.row, position.col]]]
     }
 
+    /// Annulus pixels that are in the ring of at least half of the positions.
+    pub(super) fn usual_ring(&self) -> Vec<usize> {
+        let mut n_positions = vec![0_usize; self.distinct.len()];
+        self.of.iter().for_each(|&geometry| n_positions[geometry] += 1);
+        let mut n_of_pixel: BTreeMap<usize, usize> = BTreeMap::new();
+        for (geometry, n) in self.distinct.iter().zip(n_positions) {
+            for &pixel in &geometry.ring {
+                *n_of_pixel.entry(pixel).or_default() += n;
+            }
+        }
+        n_of_pixel
+            .into_iter()
+            .filter(|&(_, n)| 2 * n >= self.of.len())
+            .map(|(pixel, _)| pixel)
+            .collect()
+    }
+
     /// Whether all positions share one geometry.
     pub(super) fn is_common(&self) -> bool {
         self.distinct.len() == 1
@@ -198,12 +215,7 @@ impl Geometry {
                 pixels,
             }
         };
-        let fwhm_nm = recipe.probe_fwhm_nm();
-        let guard_per_nm = if fwhm_nm.is_finite() {
-            GUARD_WIDTHS / fwhm_nm
-        } else {
-            GUARD_PX * width
-        };
+        let guard_per_nm = guard_per_nm(recipe, width);
         let halves = [0, 1].map(|half| {
             let own = |pixels: &[usize]| -> Vec<usize> {
                 let own = |&pixel: &usize| half_of(pixel, guard_per_nm) == Some(half);
@@ -235,6 +247,16 @@ impl Geometry {
             apart,
             band: band(pixels.clone(), sectors(&pixels), n_sectors),
         }
+    }
+}
+
+/// Distance from the boundary of the halves within which pixels are in neither; `q_step_per_nm` is the size of a pixel.
+pub(super) fn guard_per_nm(recipe: &Recipe, q_step_per_nm: f64) -> f64 {
+    let fwhm_nm = recipe.probe_fwhm_nm();
+    if fwhm_nm.is_finite() {
+        GUARD_WIDTHS / fwhm_nm
+    } else {
+        GUARD_PX * q_step_per_nm
     }
 }
 

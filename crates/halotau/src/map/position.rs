@@ -3,6 +3,7 @@
 use ndarray::{Array2, s};
 
 use super::geometry::{self, Geometry, Half};
+use super::likelihood::PositionLikelihood;
 use crate::conditions::Measured;
 use crate::correlate::{Normalization, SectorCurves, n_pairs, sector_curves};
 use crate::dynamics::{HalfRecord, LagClasses};
@@ -94,6 +95,8 @@ pub(super) struct PositionResult {
     pub(super) apart: HalfValues,
     /// What the tests of the dynamics keep of each half.
     pub(super) records: Option<[HalfRecord; 2]>,
+    /// What the likelihood found, until it takes the place of the fit.
+    pub(super) likelihood: Option<PositionLikelihood>,
 }
 
 /// tau and V from some of the directions.
@@ -269,6 +272,7 @@ impl<'a> PositionTask<'a> {
             halves: [first, second],
             apart,
             records: one.zip(other).map(|(one, other)| [one, other]),
+            likelihood: None,
             g_error,
             persistence: if enough {
                 persistence(&curves.g, whole.baseline)

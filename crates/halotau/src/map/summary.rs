@@ -128,6 +128,7 @@ pub(super) fn assemble(
             .ring(recipe.dynamics.q_range_per_nm)
             .map_or(0, |ring| ring.pixels.len()),
         flattening: None,
+        interval_factor: None,
         distant_baseline: None,
         examples: averages.examples(shape.1),
         curves,

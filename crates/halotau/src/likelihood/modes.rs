@@ -1,0 +1,362 @@
+//! The ring taken apart into numbers that fluctuate independently.
+//!
+//! Pixels are cells; where patterns are so fine that a speckle covers many pixels, a cell is a square of them. Cells are in five blocks: four
+//! quarters of the circle without what lies near the axes, and the strips along the axes. Opposite quarters make a
+//! set: two sets share no speckle and are the halves of the decoupled relation, the strips are the third. Blocks are
+//! diagonalized one by one, which is twenty times faster than all at once and costs no precision that was seen.
+
+use nalgebra::{DMatrix, SymmetricEigen};
+use ndarray::Array2;
+
+use super::coherence::Coherence;
+use super::filter::ModeClass;
+
+/// Halves A and B of the directions, and what is in neither.
+pub(crate) const N_SETS: usize = 3;
+
+/// Modes with less speckle than this against a shot noise of 1 (for V = 1) are left out.
+const MIN_SCALE: f64 = 0.25;
+
+/// Classes of modes, logarithmic in their share of speckle. With five tau is the same.
+const N_CLASSES: usize = 8;
+
+/// Iterations of the eigenvalue decomposition for each row; it takes two or three.
+const ITERATIONS_A_ROW: usize = 60;
+
+/// Independent amplitudes from which on a measured share of speckle weighs more than the calculated one, which is known to about 5 %:
+/// the share measured from n of them has a relative error of sqrt(2/n).
+const CALCULATED_WEIGHT: f64 = 800.0;
+
+/// Pixels that count as one.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    /// Place in cells.
+    pub(crate) row: i32,
+    /// Place in cells.
+    pub(crate) col: i32,
+    /// Annulus index of each pixel.
+    pub(crate) pixels: Vec<usize>,
+    /// Counts expected at the mean brightness of the region.
+    pub(crate) expected: f64,
+    /// Cells of a block are diagonalized together.
+    pub(crate) block: usize,
+    /// Below [`N_SETS`]; all cells of a block are in one.
+    pub(crate) set: usize,
+}
+
+/// Counts of one position in cells, at the median beam current.
+#[derive(Debug, Clone)]
+pub(crate) struct CellSeries {
+    /// `[cell][time]` of the scans that are used.
+    pub(crate) counts: Vec<f64>,
+    /// Mean variance of the shot noise of each cell: the counts as recorded, each over the square of its current.
+    pub(crate) noise: Vec<f64>,
+    /// Cells of which the position lacks a pixel.
+    pub(crate) missing: Vec<bool>,
+    /// Scans that are used.
+    pub(crate) n_times: usize,
+}
+
+impl CellSeries {
+    /// The counts of one cell over time.
+    pub(crate) fn of_cell(&self, cell: usize) -> &[f64] {
+        &self.counts[cell * self.n_times..(cell + 1) * self.n_times]
+    }
+
+    /// Brightness of some cells against what is expected, over the record.
+    pub(crate) fn level(&self, cells: &[Cell], chosen: impl Fn(&Cell) -> bool) -> f64 {
+        let (mut sum, mut expected) = (0.0, 0.0);
+        for (number, cell) in cells.iter().enumerate() {
+            if chosen(cell) && !self.missing[number] {
+                sum += self.of_cell(number).iter().sum::<f64>();
+                expected += cell.expected * self.n_times as f64;
+            }
+        }
+        sum / expected
+    }
+}
+
+/// The modes of a ring.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SpeckleModes {
+    blocks: Vec<Block>,
+    /// What measured shares of speckle are over calculated ones, by class.
+    correction: [f64; N_CLASSES],
+    /// What shot noise is over that of counted electrons.
+    noise_factor: f64,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    set: usize,
+    cells: Vec<usize>,
+    /// `[cell, mode]`, from the smallest share of speckle.
+    vectors: Array2<f64>,
+    /// `sqrt(H_p) |mu_pq|² sqrt(H_q)`.
+    shared: Array2<f64>,
+    classes: Vec<Class>,
+}
+
+#[derive(Debug, Clone)]
+struct Class {
+    number: usize,
+    first: usize,
+    n_modes: usize,
+    /// Mean variance of their speckle for V = 1.
+    scale: f64,
+    /// Mean square of the modes, `[cell]`: what each cell's shot noise adds.
+    squares: Vec<f64>,
+}
+
+impl SpeckleModes {
+    /// The modes of these cells.
+    pub(crate) fn new(cells: &[Cell], coherence: &Coherence) -> Self {
+        let n_blocks = cells.iter().map(|cell| cell.block + 1).max().unwrap_or(0);
+        let parts: Vec<(Vec<usize>, Array2<f64>, Vec<(f64, Vec<f64>)>)> = (0..n_blocks)
+            .map(|block| {
+                let of_block = |&cell: &usize| cells[cell].block == block;
+                let chosen: Vec<usize> = (0..cells.len()).filter(of_block).collect();
+                let shared = Array2::from_shape_fn((chosen.len(), chosen.len()), |(p, q)| {
+                    let (p, q) = (&cells[chosen[p]], &cells[chosen[q]]);
+                    (p.expected * q.expected).sqrt() * coherence.between(p, q)
+                });
+                let modes = block_modes(cells, &chosen, &shared);
+                (chosen, shared, modes)
+            })
+            .collect();
+        let largest = parts
+            .iter()
+            .filter_map(|(_, _, modes)| modes.last())
+            .fold(MIN_SCALE, |largest, mode| largest.max(mode.0));
+        let width = libm::log(largest / MIN_SCALE) / N_CLASSES as f64;
+        let class_of = |scale: f64| {
+            ((libm::log(scale / MIN_SCALE) / width.max(1e-9)) as usize).min(N_CLASSES - 1)
+        };
+        let blocks = parts
+            .into_iter()
+            .filter(|(_, _, modes)| !modes.is_empty())
+            .map(|(chosen, shared, modes)| {
+                let vectors = Array2::from_shape_fn((chosen.len(), modes.len()), |(cell, mode)| {
+                    modes[mode].1[cell]
+                });
+                let mut classes = Vec::new();
+                let mut first = 0;
+                for run in modes.chunk_by(|a, b| class_of(a.0) == class_of(b.0)) {
+                    let n = run.len() as f64;
+                    let square = |cell: usize| {
+                        run.iter().map(|mode| mode.1[cell] * mode.1[cell]).sum::<f64>() / n
+                    };
+                    classes.push(Class {
+                        number: class_of(run[0].0),
+                        first,
+                        n_modes: run.len(),
+                        scale: run.iter().map(|mode| mode.0).sum::<f64>() / n,
+                        squares: (0..chosen.len()).map(square).collect(),
+                    });
+                    first += run.len();
+                }
+                Block {
+                    set: cells[chosen[0]].set,
+                    cells: chosen,
+                    vectors,
+                    shared,
+                    classes,
+                }
+            })
+            .collect();
+        Self {
+            blocks,
+            correction: [1.0; N_CLASSES],
+            noise_factor: 1.0,
+        }
+    }
+
+    /// The amplitudes of one position by set. Sets of cells without counts are empty.
+    pub(crate) fn classes(&self, cells: &[Cell], counts: &CellSeries) -> [Vec<ModeClass>; N_SETS] {
+        let mut sets = [const { Vec::new() }; N_SETS];
+        let levels: Vec<f64> = (0..N_SETS)
+            .map(|set| counts.level(cells, |cell| cell.set == set))
+            .collect();
+        for block in &self.blocks {
+            let level = levels[block.set];
+            if level.is_nan() || level <= 0.0 {
+                continue;
+            }
+            sets[block.set].extend(self.of_block(block, cells, counts, level));
+        }
+        sets
+    }
+
+    fn of_block<'a>(
+        &'a self,
+        block: &'a Block,
+        cells: &'a [Cell],
+        counts: &'a CellSeries,
+        level: f64,
+    ) -> impl Iterator<Item = ModeClass> + 'a {
+        let n_times = counts.n_times;
+        let mut fluctuations = Array2::<f64>::zeros((block.cells.len(), n_times));
+        let mut noise = vec![0.0; block.cells.len()];
+        let mut lacking = Vec::new();
+        for (place, &cell) in block.cells.iter().enumerate() {
+            if counts.missing[cell] {
+                lacking.push(place);
+                continue;
+            }
+            let expected = level * cells[cell].expected;
+            let unit = 1.0 / expected.sqrt();
+            let row = fluctuations.row_mut(place);
+            for (value, &count) in row.into_iter().zip(counts.of_cell(cell)) {
+                // A sample that was lost tells nothing.
+                *value = if count.is_nan() { 0.0 } else { (count - expected) * unit };
+            }
+            noise[place] = counts.noise[cell] / expected * self.noise_factor;
+        }
+        let amplitudes = block.vectors.t().dot(&fluctuations);
+        block.classes.iter().map(move |class| {
+            let own = class.squares.iter().zip(&noise);
+            let own_noise: f64 = own.map(|(square, noise)| square * noise).sum();
+            let kept = kept_share(block, class, &lacking);
+            ModeClass::new(
+                n_times,
+                class.n_modes,
+                own_noise,
+                level * class.scale * kept * self.correction[class.number],
+                |time, mode| amplitudes[[class.first + mode, time]],
+            )
+        })
+    }
+
+    /// The class of each part of [`classes`](Self::classes), in the same order, for sets that all have counts.
+    pub(crate) fn class_numbers(&self) -> [Vec<usize>; N_SETS] {
+        let mut sets = [const { Vec::new() }; N_SETS];
+        for block in &self.blocks {
+            sets[block.set].extend(block.classes.iter().map(|class| class.number));
+        }
+        sets
+    }
+
+    /// Takes shares of speckle and noise from what positions show. `n_areas` independent ones of them are in the sums.
+    pub(crate) fn calibrate(&mut self, sums: &ClassSums, n_areas: f64, is_counted: bool) {
+        let whole = sums.adjacent.iter().sum::<f64>() / sums.scale.iter().sum::<f64>();
+        if whole.is_nan() || whole <= 0.0 {
+            return;
+        }
+        let total: f64 = sums.n_modes.iter().sum();
+        let n_modes: f64 = self
+            .blocks
+            .iter()
+            .map(|block| block.vectors.ncols() as f64)
+            .sum();
+        for (number, correction) in self.correction.iter_mut().enumerate() {
+            let ratio = sums.adjacent[number] / sums.scale[number] / whole;
+            if ratio.is_finite() {
+                let n = n_areas * n_modes * sums.n_modes[number] / total;
+                *correction =
+                    (n * ratio.max(0.0) + CALCULATED_WEIGHT) / (n + CALCULATED_WEIGHT);
+            }
+        }
+        // Modes of little speckle: lag 0 holds the noise, the lags after it what lasts.
+        let half = N_CLASSES / 2;
+        let noise: f64 = sums.excess[..half].iter().sum::<f64>()
+            / sums.noise[..half].iter().sum::<f64>();
+        let is_right = is_counted && (noise - 1.0).abs() < MAX_NOISE_EXCESS;
+        if noise > 0.0 && noise.is_finite() && !is_right {
+            self.noise_factor = noise;
+        }
+    }
+}
+
+/// Counted electrons have the shot noise of their number; beyond this the counts are something else, such as units of charge.
+const MAX_NOISE_EXCESS: f64 = 0.1;
+
+/// Sums over positions that [`SpeckleModes::calibrate`] needs, by class.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ClassSums {
+    adjacent: [f64; N_CLASSES],
+    scale: [f64; N_CLASSES],
+    excess: [f64; N_CLASSES],
+    noise: [f64; N_CLASSES],
+    n_modes: [f64; N_CLASSES],
+}
+
+impl ClassSums {
+    /// Adds a position's classes of modes with their numbers.
+    pub(crate) fn add(&mut self, classes: &[Vec<ModeClass>], numbers: &[Vec<usize>]) {
+        for (classes, numbers) in classes.iter().zip(numbers) {
+            if classes.len() != numbers.len() {
+                continue;
+            }
+            for (class, &number) in classes.iter().zip(numbers) {
+                let [same, next, second] = class.products();
+                let n_modes = class.n_modes() as f64;
+                self.adjacent[number] += n_modes * next;
+                self.scale[number] += n_modes * class.scale();
+                self.excess[number] += n_modes * (same - 2.0 * next + second);
+                self.noise[number] += n_modes * class.noise();
+                self.n_modes[number] += n_modes;
+            }
+        }
+    }
+}
+
+/// What a class keeps of its speckle where cells are lacking.
+///
+/// ```text
+/// u' M A M u = l (1 − 2 Σ_lacking u²) + Σ_(p, q lacking) u_p A_pq u_q        for A u = l u
+/// ```
+fn kept_share(block: &Block, class: &Class, lacking: &[usize]) -> f64 {
+    if lacking.is_empty() {
+        return 1.0;
+    }
+    let modes = class.first..class.first + class.n_modes;
+    let kept: f64 = modes
+        .map(|mode| {
+            let vector = block.vectors.column(mode);
+            let squares: f64 = lacking.iter().map(|&p| vector[p] * vector[p]).sum();
+            let among: f64 = lacking
+                .iter()
+                .map(|&p| {
+                    let row = lacking.iter().map(|&q| block.shared[[p, q]] * vector[q]);
+                    vector[p] * row.sum::<f64>()
+                })
+                .sum();
+            class.scale * (1.0 - 2.0 * squares) + among
+        })
+        .sum();
+    (kept / (class.scale * class.n_modes as f64)).max(0.0)
+}
+
+/// Eigenvalues above [`MIN_SCALE`] with their vectors, ascending, orthogonal to the brightness sqrt(H).
+fn block_modes(cells: &[Cell], chosen: &[usize], shared: &Array2<f64>) -> Vec<(f64, Vec<f64>)> {
+    let n = chosen.len();
+    let total: f64 = chosen.iter().map(|&cell| cells[cell].expected).sum();
+    let bright: Vec<f64> = chosen
+        .iter()
+        .map(|&cell| (cells[cell].expected / total).sqrt())
+        .collect();
+    let along: Vec<f64> = shared
+        .rows()
+        .into_iter()
+        .map(|row| row.iter().zip(&bright).map(|(a, b)| a * b).sum())
+        .collect();
+    let twice: f64 = along.iter().zip(&bright).map(|(a, b)| a * b).sum();
+    let matrix = DMatrix::from_fn(n, n, |p, q| {
+        shared[[p, q]] - bright[p] * along[q] - along[p] * bright[q] + bright[p] * bright[q] * twice
+    });
+    if n == 0 || !matrix.iter().all(|value| value.is_finite()) {
+        return Vec::new();
+    }
+    let Some(eigen) = SymmetricEigen::try_new(matrix, f64::EPSILON, ITERATIONS_A_ROW * n) else {
+        return Vec::new();
+    };
+    let mut modes: Vec<(f64, Vec<f64>)> = eigen
+        .eigenvalues
+        .iter()
+        .zip(eigen.eigenvectors.column_iter())
+        .filter(|(value, _)| **value > MIN_SCALE)
+        .map(|(&value, vector)| (value, vector.iter().copied().collect()))
+        .collect();
+    modes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    modes
+}

@@ -1,0 +1,414 @@
+//! The likelihood of every position: which cells there are, what the modes hold, and what is made of each fit.
+
+use super::geometry::{Geometries, Geometry, guard_per_nm};
+use super::position::{PositionResult, PositionTask, valid_times};
+use crate::conditions::Measured;
+use crate::correlate::Normalization;
+use crate::error::Result;
+use crate::likelihood::{
+    Cell, CellSeries, ClassSums, Coherence, CoherenceSums, Likelihood, Maximum, N_SETS, Profile,
+    SpeckleModes, interval_factor,
+};
+use crate::quality::Quality;
+use crate::recipe::Recipe;
+use crate::reduce::Reduction;
+use crate::relax::{Baseline, Estimator, FitOutcome, KwwFit, Stretch};
+use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingSeries};
+use crate::series::Position;
+use crate::statistics::normal_quantile;
+
+/// Cells of a ring at most: the largest block has a quarter of them and is diagonalized in a fraction of a second.
+const MAX_CELLS: usize = 1_600;
+
+/// A cell is at most this over the width of the probe: a fifth of a speckle.
+const CELL_WIDTHS: f64 = 0.2;
+
+/// Positions from which the modes are learned; as many probe areas as a scan of the paper holds.
+const MAX_SAMPLE: usize = 128;
+
+/// The set of cells that are in neither half.
+const STRIPS: usize = 2;
+
+/// Shows positions of the sample to a function, one after another.
+pub(super) type ShowSample<'a> =
+    dyn FnMut(&mut dyn FnMut(&RingSeries, Position, &Geometry)) -> Result<()> + 'a;
+
+/// What the likelihood found at one position.
+#[derive(Debug, Clone)]
+pub(super) struct PositionLikelihood {
+    /// `None` where there is no speckle that could decay.
+    maximum: Option<(Maximum, Profile)>,
+    /// ln tau and its error by curvature from each half; NaN where there is none.
+    halves: [(f64, f64); 2],
+}
+
+/// The likelihood with the modes of one ring.
+#[derive(Debug)]
+pub(super) struct LikelihoodTask<'a> {
+    reduction: &'a Reduction,
+    recipe: &'a Recipe,
+    measured: &'a Measured,
+    tau_bounds_s: [f64; 2],
+    cells: Vec<Cell>,
+    modes: SpeckleModes,
+}
+
+/// Whether the recipe asks for the likelihood, and its other choices are those that it is made for.
+pub(super) fn is_possible(recipe: &Recipe) -> bool {
+    recipe.relaxation.stretch == Stretch::Fixed(1.0)
+        && recipe.relaxation.baseline == Baseline::One
+        && recipe.dynamics.normalization == Normalization::Flattened
+}
+
+/// Positions of the region from which the modes are learned, spread evenly.
+pub(super) fn sample(measured: &Measured) -> Vec<Position> {
+    let masked = &measured.conditions.region.masked;
+    let open: Vec<Position> = masked
+        .indexed_iter()
+        .filter(|(_, masked)| !**masked)
+        .map(|((row, col), _)| Position { row, col })
+        .collect();
+    let n = open.len().min(MAX_SAMPLE);
+    (0..n).map(|number| open[number * open.len() / n]).collect()
+}
+
+impl<'a> LikelihoodTask<'a> {
+    /// Learns the modes of the ring from the counts of the sample, which `with_sample` shows one position after another. `None`
+    /// where no speckle lasts from one scan to the next.
+    pub(super) fn new(
+        task: &PositionTask<'a>,
+        reduction: &'a Reduction,
+        geometries: &Geometries,
+        flatten: &[f64],
+        n_areas: f64,
+        with_sample: &mut ShowSample<'_>,
+    ) -> Result<Option<Self>> {
+        let (recipe, measured) = (task.recipe, task.measured);
+        let mut made = Self {
+            reduction,
+            recipe,
+            measured,
+            tau_bounds_s: task.tau_bounds_s,
+            cells: cells(reduction, recipe, &geometries.usual_ring(), flatten),
+            modes: SpeckleModes::default(),
+        };
+        let mut sample: Vec<CellSeries> = Vec::new();
+        with_sample(&mut |rings, at, geometry| {
+            if let Some((counts, _)) = made.counts(rings, at, geometry) {
+                sample.push(counts);
+            }
+        })?;
+        let levels: Vec<f64> = sample
+            .iter()
+            .map(|counts| counts.level(&made.cells, |_| true))
+            .filter(|level| level.is_finite())
+            .collect();
+        let level = levels.iter().sum::<f64>() / levels.len() as f64;
+        if level.is_nan() || level <= 0.0 {
+            return Ok(None);
+        }
+        made.cells
+            .iter_mut()
+            .for_each(|cell| cell.expected *= level);
+        let mut sums = CoherenceSums::new(&made.cells);
+        for counts in &sample {
+            let part = sums.of_position(&made.cells, counts);
+            sums.add(&part);
+        }
+        let Some(coherence): Option<Coherence> = sums.coherence() else {
+            return Ok(None);
+        };
+        made.modes = SpeckleModes::new(&made.cells, &coherence);
+        let mut sums = ClassSums::default();
+        let numbers = made.modes.class_numbers();
+        for counts in &sample {
+            sums.add(&made.modes.classes(&made.cells, counts), &numbers);
+        }
+        let n_areas = n_areas.min(sample.len() as f64);
+        // Dark-corrected counts and units of charge are real numbers and have a shot noise of their own.
+        let is_counted = reduction.sample_type.is_unsigned();
+        made.modes.calibrate(&sums, n_areas, is_counted);
+        Ok(Some(made))
+    }
+
+    /// Counts of a position in cells, and the time from each scan that is used to the next; `None` below three scans.
+    fn counts(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        geometry: &Geometry,
+    ) -> Option<(CellSeries, Vec<f64>)> {
+        let valid = valid_times(rings, at, self.measured);
+        let current = &self.measured.conditions.current.relative;
+        let used: Vec<usize> = (0..valid.len())
+            .filter(|&time| valid[time] && current[time] > 0.0)
+            .collect();
+        if used.len() < 3 {
+            return None;
+        }
+        let mut there = vec![false; self.reduction.annulus.len()];
+        geometry.ring.iter().for_each(|&pixel| there[pixel] = true);
+        let pixels: Vec<usize> = self
+            .cells
+            .iter()
+            .flat_map(|cell| cell.pixels.iter().copied())
+            .collect();
+        let series = PixelSeries::gather(rings, (at.row, at.col), &pixels, None);
+        let array = series.array(0..series.n_pixels());
+        let n_times = used.len();
+        let mut counts = CellSeries {
+            counts: vec![0.0; self.cells.len() * n_times],
+            noise: Vec::with_capacity(self.cells.len()),
+            missing: Vec::with_capacity(self.cells.len()),
+            n_times,
+        };
+        let mut first = 0;
+        let cells = self
+            .cells
+            .iter()
+            .zip(counts.counts.chunks_exact_mut(n_times));
+        for (cell, sums) in cells {
+            let columns = first..first + cell.pixels.len();
+            first = columns.end;
+            let mut noise = 0.0;
+            for (sum, &time) in sums.iter_mut().zip(&used) {
+                let recorded: f64 = columns.clone().map(|pixel| array[[time, pixel]]).sum();
+                *sum = recorded / current[time];
+                if recorded.is_finite() {
+                    noise += recorded / (current[time] * current[time]);
+                }
+            }
+            counts.noise.push(noise / n_times as f64);
+            counts
+                .missing
+                .push(!cell.pixels.iter().all(|&pixel| there[pixel]));
+        }
+        let times_s = self.reduction.time.times_s();
+        let steps_s = used
+            .windows(2)
+            .map(|pair| times_s[pair[1]] - times_s[pair[0]])
+            .collect();
+        Some((counts, steps_s))
+    }
+
+    /// The likelihood of a position, and of each half of its directions.
+    pub(super) fn fit(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        geometry: &Geometry,
+        result: &PositionResult,
+    ) -> Option<PositionLikelihood> {
+        if result.quality.has(Quality(
+            Quality::FEW_FRAMES.0 | Quality::MASKED.0 | Quality::NOT_COMPUTED.0,
+        )) {
+            return None;
+        }
+        let (counts, steps_s) = self.counts(rings, at, geometry)?;
+        let classes = self.modes.classes(&self.cells, &counts);
+        let sets: [&[_]; N_SETS] = classes.each_ref().map(Vec::as_slice);
+        let likelihood = |sets| Likelihood {
+            sets,
+            steps_s: &steps_s,
+            exponent_factor: self.recipe.relaxation.exponent_factor.value(),
+            bounds: self.tau_bounds_s.map(libm::log),
+        };
+        let time = &self.reduction.time;
+        let (step_s, record_s) = (time.step_s(), time.record_s());
+        let start_s = if result.fit.tau_s.is_finite() {
+            result
+                .fit
+                .tau_s
+                .clamp(2.0 * step_s, (2.0 * record_s).max(2.0 * step_s))
+        } else {
+            0.3 * record_s
+        };
+        let contrast = if result.fit.contrast > 0.0 {
+            result.fit.contrast
+        } else {
+            0.1
+        };
+        let whole = likelihood(&sets);
+        let maximum = whole
+            .maximum(libm::log(start_s), libm::log(contrast))
+            .filter(|maximum| whole.has_speckle(maximum));
+        let halves = [0, 1].map(|half| {
+            let sets = &sets[half..=half];
+            let start = maximum.filter(|_| !sets[0].is_empty());
+            let own =
+                start.and_then(|start| likelihood(sets).maximum(start.ln_tau, start.ln_variance));
+            own.filter(|own| own.converged)
+                .map_or((f64::NAN, f64::NAN), |own| (own.ln_tau, own.ln_tau_sd))
+        });
+        let maximum = maximum.map(|maximum| (maximum, whole.profile(&maximum)));
+        Some(PositionLikelihood { maximum, halves })
+    }
+
+    /// Puts what the likelihood found in the place of the fits of g. Returns how many times wider than curvature intervals are.
+    pub(super) fn finish(&self, results: &mut [PositionResult], n_areas: f64) -> f64 {
+        let record_s = self.reduction.time.record_s();
+        let shortest_s = 2.0 * self.reduction.time.step_s();
+        let halves: Vec<[(f64, f64); 2]> = results
+            .iter()
+            .filter_map(|result| result.likelihood.as_ref())
+            .filter(|found| {
+                let inside = |half: &(f64, f64)| {
+                    (shortest_s..record_s).contains(&libm::exp(half.0)) && half.1 > 0.0
+                };
+                found.halves.iter().all(inside)
+            })
+            .map(|found| found.halves)
+            .collect();
+        let factor = interval_factor(&halves, n_areas);
+        for result in results {
+            let Some(found) = result.likelihood.take() else {
+                continue;
+            };
+            self.finish_position(result, &found, factor);
+        }
+        factor
+    }
+
+    fn finish_position(
+        &self,
+        result: &mut PositionResult,
+        found: &PositionLikelihood,
+        factor: f64,
+    ) {
+        let replaced = Quality::FIT_NO_CONVERGE.0
+            | Quality::FIT_AT_BOUND.0
+            | Quality::TAU_LT_STEP.0
+            | Quality::TAU_GT_WINDOW.0
+            | Quality::ILL_CONDITIONED.0
+            | Quality::DRIFT_LIMITED.0;
+        result.quality.0 &= !replaced;
+        result.fits_without.clear();
+        result.stretch_error = 0.0;
+        let Some((maximum, profile)) = &found.maximum else {
+            result
+                .quality
+                .set(Quality(Quality::FIT_NO_CONVERGE.0 | Quality::NO_DECAY.0));
+            result.fit = KwwFit {
+                tau_s: f64::NAN,
+                outcome: FitOutcome::NoContrast,
+                ..result.fit
+            };
+            (result.ln_tau_error, result.tau_interval_s) = (f64::NAN, [f64::NAN; 2]);
+            for half in &mut result.halves {
+                half.tau_s = f64::NAN;
+            }
+            return;
+        };
+        let quantile = normal_quantile(0.5 + self.recipe.interval.level / 2.0);
+        let height = (quantile * factor) * (quantile * factor);
+        let [low, high] = self.tau_bounds_s;
+        let tau_s = libm::exp(maximum.ln_tau).clamp(low, high);
+        result.tau_interval_s = profile.interval(height).map(libm::exp);
+        result.ln_tau_error = factor * maximum.ln_tau_sd;
+        let contrast = libm::exp(maximum.ln_variance);
+        result.contrast_error = factor * maximum.ln_variance_sd * contrast;
+        let outcome = if !maximum.converged {
+            FitOutcome::NotConverged
+        } else if tau_s >= high * (1.0 - 1e-9) {
+            FitOutcome::TauAtUpperBound
+        } else if tau_s <= low * (1.0 + 1e-9) {
+            FitOutcome::TauAtLowerBound
+        } else {
+            FitOutcome::Converged
+        };
+        result.fit = KwwFit {
+            tau_s,
+            contrast,
+            stretch: 1.0,
+            baseline: 1.0,
+            outcome,
+            iterations: maximum.n_steps,
+            ..result.fit
+        };
+        let time = &self.reduction.time;
+        let quality = &mut result.quality;
+        quality.set_if(!maximum.converged, Quality::FIT_NO_CONVERGE);
+        quality.set_if(
+            matches!(
+                outcome,
+                FitOutcome::TauAtUpperBound | FitOutcome::TauAtLowerBound
+            ),
+            Quality::FIT_AT_BOUND,
+        );
+        quality.set_if(tau_s < 2.0 * time.step_s(), Quality::TAU_LT_STEP);
+        quality.set_if(
+            result.tau_interval_s[1].is_infinite() || tau_s > time.record_s(),
+            Quality::TAU_GT_WINDOW,
+        );
+        // Rates add: from half of the limit on, drift takes more of the decay than the glass.
+        let limit_s = self.measured.conditions.drift_limit.after_s;
+        quality.set_if(
+            limit_s.is_some_and(|limit_s| tau_s > limit_s / 2.0),
+            Quality::DRIFT_LIMITED,
+        );
+        for (half, &(ln_tau, _)) in result.halves.iter_mut().zip(&found.halves) {
+            half.tau_s = libm::exp(ln_tau);
+        }
+    }
+}
+
+/// The cells of a ring with the counts that a mean pattern expects, in units of the ring's mean.
+fn cells(reduction: &Reduction, recipe: &Recipe, ring: &[usize], flatten: &[f64]) -> Vec<Cell> {
+    let annulus = &reduction.annulus;
+    let q_step = annulus.q_step_per_nm(&reduction.calibration);
+    let fine = CELL_WIDTHS / recipe.probe_fwhm_nm() / q_step;
+    // What is not known is not coarser than need be.
+    let mut side = if fine.is_finite() { (fine as u32).max(1) } else { 1 };
+    while ring.len() > MAX_CELLS * (side * side) as usize {
+        side += 1;
+    }
+    let guard = guard_per_nm(recipe, q_step);
+    let mut numbered: Vec<(u32, u32, usize)> = ring
+        .iter()
+        .map(|&pixel| (annulus.row[pixel] / side, annulus.col[pixel] / side, pixel))
+        .collect();
+    numbered.sort_unstable();
+    let mut cells: Vec<Cell> = numbered
+        .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
+        .map(|run| {
+            let pixels: Vec<usize> = run.iter().map(|&(_, _, pixel)| pixel).collect();
+            let mean = |along: fn(f64) -> f64| {
+                let place =
+                    |&pixel: &usize| annulus.q_per_nm[pixel] * along(annulus.azimuth_rad[pixel]);
+                pixels.iter().map(place).sum::<f64>() / pixels.len() as f64
+            };
+            let (along_row, along_col) = (mean(libm::sin), mean(libm::cos));
+            let quarter = 2 * usize::from(along_row < 0.0) + usize::from(along_col < 0.0);
+            let is_near = along_row.abs().min(along_col.abs()) < guard;
+            Cell {
+                row: run[0].0 as i32,
+                col: run[0].1 as i32,
+                expected: pixels
+                    .iter()
+                    .map(|&pixel| flatten[pixel] * annulus.coverage[pixel])
+                    .sum(),
+                block: if is_near { 4 } else { quarter },
+                set: if is_near {
+                    STRIPS
+                } else {
+                    usize::from((along_row < 0.0) != (along_col < 0.0))
+                },
+                pixels,
+            }
+        })
+        .filter(|cell| cell.expected > 0.0)
+        .collect();
+    // Halves of a handful of pixels say nothing: then all directions are one block.
+    let smallest = (0..2).map(|set| cells.iter().filter(|cell| cell.set == set).count());
+    if smallest.min().unwrap_or(0) < MIN_RING_PIXELS {
+        for cell in &mut cells {
+            (cell.block, cell.set) = (0, STRIPS);
+        }
+    }
+    cells
+}
+
+/// Whether the recipe asks for the likelihood.
+pub(super) fn is_asked_for(recipe: &Recipe) -> bool {
+    recipe.relaxation.estimator == Estimator::Likelihood
+}
