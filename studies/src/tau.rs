@@ -10,10 +10,10 @@
 //! the counts of the paper (8.9 pA, 1 ms) and its beam stop. Positions share nothing.
 
 use halotau::analysis::Analysis;
+use halotau::axes::QRange;
 use halotau::calibrate::Calibration;
 use halotau::ndarray::{Array2, Array5};
 use halotau::rank;
-use halotau::axes::QRange;
 use halotau::recipe::{Profile, Recipe};
 use halotau::reduce::{ReducePlan, ReduceSettings};
 use halotau::series::Stated;
@@ -53,7 +53,8 @@ fn halo(q_per_nm: f64) -> f64 {
 
 fn stream(seed: u64, item: usize) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(
-        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (item as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03),
+        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ (item as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03),
     )
 }
 
@@ -61,7 +62,11 @@ fn stream(seed: u64, item: usize) -> Xoshiro256PlusPlus {
 fn speckle(rng: &mut Xoshiro256PlusPlus, tau_s: f64, friedel: bool) -> Vec<f32> {
     let sigma = FWHM_NM / (8.0 * std::f64::consts::LN_2).sqrt();
     let place = |at: usize| {
-        let at = if at < SIDE / 2 { at as f64 } else { at as f64 - SIDE as f64 };
+        let at = if at < SIDE / 2 {
+            at as f64
+        } else {
+            at as f64 - SIDE as f64
+        };
         at / (SIDE as f64 * Q_STEP_PER_NM)
     };
     let mut probe: Vec<f64> = (0..SIDE * SIDE)
@@ -119,7 +124,11 @@ fn counts(seed: u64, tau_s: &Array2<f64>, trouble: Trouble) -> Array5<u16> {
     let gain: Vec<f64> = (0..SIDE * SIDE)
         .map(|_| {
             let off: f64 = StandardNormal.sample(&mut rng);
-            if trouble == Trouble::Gain { 1.0 + 0.04 * off } else { 1.0 }
+            if trouble == Trouble::Gain {
+                1.0 + 0.04 * off
+            } else {
+                1.0
+            }
         })
         .collect();
     let expected: Vec<f64> = (0..SIDE * SIDE)
@@ -129,7 +138,11 @@ fn counts(seed: u64, tau_s: &Array2<f64>, trouble: Trouble) -> Array5<u16> {
         })
         .collect();
     let n_modes = if trouble == Trouble::Modes { 4 } else { 1 };
-    let contrast = if trouble == Trouble::Modes { 0.2 } else { CONTRAST };
+    let contrast = if trouble == Trouble::Modes {
+        0.2
+    } else {
+        CONTRAST
+    };
     let share = (contrast * n_modes as f64).sqrt();
     let (n_rows, n_cols) = tau_s.dim();
     let made: Vec<Vec<u16>> = (0..n_rows * n_cols)
@@ -155,14 +168,16 @@ fn counts(seed: u64, tau_s: &Array2<f64>, trouble: Trouble) -> Array5<u16> {
                         flicker = 1.0 + 0.03 * off;
                     }
                     let mean = expected[pixel] * flicker * (1.0 - share + share * intensity);
-                    Poisson::new(mean.max(1e-6)).map_or(0, |poisson| poisson.sample(&mut rng) as u16)
+                    Poisson::new(mean.max(1e-6))
+                        .map_or(0, |poisson| poisson.sample(&mut rng) as u16)
                 })
                 .collect()
         })
         .collect();
-    Array5::from_shape_fn((N_TIMES, n_rows, n_cols, SIDE, SIDE), |(time, row, col, a, b)| {
-        made[row * n_cols + col][(time * SIDE + a) * SIDE + b]
-    })
+    Array5::from_shape_fn(
+        (N_TIMES, n_rows, n_cols, SIDE, SIDE),
+        |(time, row, col, a, b)| made[row * n_cols + col][(time * SIDE + a) * SIDE + b],
+    )
 }
 
 fn analyze(counts: &Array5<u16>, recipe: &Recipe) -> Analysis {
@@ -175,7 +190,8 @@ fn analyze(counts: &Array5<u16>, recipe: &Recipe) -> Analysis {
         (row as f64 - CENTER).abs() > 2.6 || (col as f64) < CENTER
     });
     let calibration = Calibration::centered((CENTER, CENTER), Q_STEP_PER_NM, open);
-    let settings = ReduceSettings::of(source.header(), calibration, recipe.annulus_range()).expect("settings");
+    let settings =
+        ReduceSettings::of(source.header(), calibration, recipe.annulus_range()).expect("settings");
     let plan = ReducePlan::new(source.header(), settings).expect("a plan");
     let (reduction, rings) = plan.reduce(&source, 1 << 28).expect("a reduction");
     halotau::map::analyze_in_memory(&reduction, &rings, recipe).expect("an analysis")
@@ -192,9 +208,9 @@ fn recipe(profile: Profile, level: f64) -> Recipe {
 /// Share of truths inside the intervals, percent.
 fn coverage(analysis: &Analysis, truth_s: &Array2<f64>) -> f64 {
     let map = &analysis.relaxation;
-    let inside = truth_s.indexed_iter().filter(|&(at, &truth)| {
-        map.tau_lower_s[at] <= truth && truth <= map.tau_upper_s[at]
-    });
+    let inside = truth_s
+        .indexed_iter()
+        .filter(|&(at, &truth)| map.tau_lower_s[at] <= truth && truth <= map.tau_upper_s[at]);
     100.0 * inside.count() as f64 / truth_s.len() as f64
 }
 
@@ -207,10 +223,17 @@ fn one_tau(n_positions: usize, trouble: Trouble) {
         let wide = analyze(&counts, &recipe(Profile::Recommended, 0.95));
         let narrow = analyze(&counts, &recipe(Profile::Recommended, 0.68));
         let tau: Vec<f64> = wide.relaxation.tau_s.iter().copied().collect();
-        let logs: Vec<f64> = tau.iter().map(|tau| libm::log(tau / (records * RECORD_S))).collect();
+        let logs: Vec<f64> = tau
+            .iter()
+            .map(|tau| libm::log(tau / (records * RECORD_S)))
+            .collect();
         let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-        let sd = (logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / logs.len() as f64).sqrt();
-        let off: Vec<f64> = logs.iter().map(|log| (libm::exp(*log) - 1.0).abs()).collect();
+        let sd =
+            (logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / logs.len() as f64).sqrt();
+        let off: Vec<f64> = logs
+            .iter()
+            .map(|log| (libm::exp(*log) - 1.0).abs())
+            .collect();
         println!(
             "| {trouble:?} | {records} | {:+.1} | {sd:.3} | {:.3} | {:.0} / {:.0} | {:.2} | {:.3} | {:+.2} |",
             100.0 * (libm::exp(rank::median(&logs)) - 1.0),
@@ -219,7 +242,8 @@ fn one_tau(n_positions: usize, trouble: Trouble) {
             coverage(&wide, &truth),
             wide.interval_factor.unwrap_or(f64::NAN),
             rank::median(&wide.relaxation.contrast.iter().copied().collect::<Vec<_>>()),
-            wide.decoupled.map_or(f64::NAN, |relation| relation.tau_reliability),
+            wide.decoupled
+                .map_or(f64::NAN, |relation| relation.tau_reliability),
         );
     }
 }
@@ -234,8 +258,16 @@ fn many_taus(n_positions: usize) {
     });
     let counts = counts(3, &truth, Trouble::None);
     for (name, profile, range) in [
-        ("likelihood, 3.0-5.8", Profile::Recommended, QRange::new(3.0, 5.8)),
-        ("likelihood, 4.2-4.6", Profile::Recommended, QRange::new(4.2, 4.6)),
+        (
+            "likelihood, 3.0-5.8",
+            Profile::Recommended,
+            QRange::new(3.0, 5.8),
+        ),
+        (
+            "likelihood, 4.2-4.6",
+            Profile::Recommended,
+            QRange::new(4.2, 4.6),
+        ),
         ("paper, 4.2-4.6", Profile::Paper, QRange::new(4.2, 4.6)),
     ] {
         let mut recipe = recipe(profile, 0.95);
@@ -267,11 +299,16 @@ fn many_taus(n_positions: usize) {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let n_positions = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(200);
+    let n_positions = words
+        .get(1)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(200);
     match words.first().map(String::as_str) {
         Some("many") => many_taus(n_positions),
         _ => {
-            println!("| case | tau, records | off, % | sd ln tau | median off | 68 / 95 % cover | factor | V | halves |");
+            println!(
+                "| case | tau, records | off, % | sd ln tau | median off | 68 / 95 % cover | factor | V | halves |"
+            );
             let troubles = [
                 Trouble::None,
                 Trouble::Friedel,
@@ -280,7 +317,10 @@ fn main() {
                 Trouble::Modes,
             ];
             for trouble in troubles {
-                if words.get(2).is_none_or(|word| *word == format!("{trouble:?}").to_lowercase()) {
+                if words
+                    .get(2)
+                    .is_none_or(|word| *word == format!("{trouble:?}").to_lowercase())
+                {
                     one_tau(n_positions, trouble);
                 }
             }

@@ -27,9 +27,9 @@ pub struct MapSummary {
     pub n_valid: usize,
     /// Of those, positions whose tau is only a lower limit.
     pub n_censored: usize,
-    /// Arithmetic mean of tau (censored at their estimates), seconds.
+    /// Arithmetic mean of tau, seconds; of the log-normal distribution where some are censored beyond three records.
     pub tau_mean_s: Estimate,
-    /// exp of the mean of ln tau (censored at their estimates), seconds.
+    /// exp of the mean of ln tau, by maximum likelihood where some are censored, seconds.
     pub tau_log_mean_s: Estimate,
     /// Median of tau, seconds.
     pub tau_median_s: Estimate,
@@ -38,7 +38,7 @@ pub struct MapSummary {
     /// 16th and 84th percentile of tau, seconds.
     #[serde(with = "crate::nonfinite::pair")]
     pub tau_spread_s: [f64; 2],
-    /// Standard deviation of ln tau over positions, with the noise.
+    /// Standard deviation of ln tau over positions, with the noise; by maximum likelihood where some are censored.
     #[serde(with = "crate::nonfinite")]
     pub ln_tau_sd: f64,
     /// Mean V.

@@ -49,6 +49,7 @@ pub mod arrhenius;
 pub mod axes;
 pub mod beam;
 pub mod calibrate;
+mod censored;
 pub mod conditions;
 pub mod correlate;
 pub mod current;

@@ -274,10 +274,7 @@ impl Run<'_, '_> {
     }
 
     /// Shows the positions from which modes are learned one after another.
-    fn show_sample(
-        &self,
-        see: &mut dyn FnMut(&RingSeries, Position, &Geometry),
-    ) -> Result<()> {
+    fn show_sample(&self, see: &mut dyn FnMut(&RingSeries, Position, &Geometry)) -> Result<()> {
         let sample = likelihood::sample(self.measured);
         for shard in self.reduction.shards() {
             let inside = |at: &&Position| {

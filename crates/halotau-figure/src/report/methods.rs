@@ -92,9 +92,22 @@ pub fn methods(study: &Study, version: &str) -> String {
         "The correlation was averaged over the first time and fitted with {}. ",
         fit(&recipe.relaxation)
     ));
+    if let Some(factor) = first.interval_factor {
+        text.push_str(&format!(
+            "The relaxation time and contrast of each position are those of highest likelihood of the fluctuations in spatial modes of the \
+             speckle, with the shot noise of the position's own counts; their {} intervals are where the profile likelihood falls, \
+             widened {factor:.2} times (measured from how much the two halves of the directions differ). ",
+            level(recipe)
+        ));
+    }
     text.push_str(&format!("Structure: {}. ", variance(&recipe.structure)));
     text.push_str(&format!(
-        "Standard errors and {} intervals come from leaving out one of {} azimuthal sectors, opposite ones together. ",
+        "{} and {} intervals come from leaving out one of {} azimuthal sectors, opposite ones together. ",
+        if first.interval_factor.is_some() {
+            "Other standard errors"
+        } else {
+            "Standard errors"
+        },
         level(recipe),
         recipe.interval.sectors
     ));

@@ -133,11 +133,7 @@ dispatch! {
 }
 
 #[inline(always)]
-fn sum_squares<const FUSED: bool>(
-    amplitudes: &[f64],
-    expected: &mut [f64],
-    steps: &[Step],
-) -> f64 {
+fn sum_squares<const FUSED: bool>(amplitudes: &[f64], expected: &mut [f64], steps: &[Step]) -> f64 {
     let multiply_add = |a: f64, b: f64, c: f64| if FUSED { a.mul_add(b, c) } else { a * b + c };
     let mut sums = [0.0; LANES];
     let width = expected.len().max(1);
@@ -149,8 +145,7 @@ fn sum_squares<const FUSED: bool>(
             for lane in 0..LANES {
                 let surprise = values[lane] - expected[lane];
                 squares[lane] = multiply_add(surprise, surprise, squares[lane]);
-                expected[lane] =
-                    multiply_add(step.corrected, surprise, step.kept * expected[lane]);
+                expected[lane] = multiply_add(step.corrected, surprise, step.kept * expected[lane]);
             }
         }
         for lane in 0..LANES {

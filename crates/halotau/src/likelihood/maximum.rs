@@ -173,7 +173,11 @@ impl Likelihood<'_> {
     /// D around its minimum.
     pub(crate) fn profile(&self, maximum: &Maximum) -> Profile {
         let [low, high] = self.bounds;
-        let sd = if maximum.ln_tau_sd.is_finite() { maximum.ln_tau_sd } else { 0.5 };
+        let sd = if maximum.ln_tau_sd.is_finite() {
+            maximum.ln_tau_sd
+        } else {
+            0.5
+        };
         let mut places: Vec<f64> = PROFILE_AT
             .iter()
             .map(|at| maximum.ln_tau + at * sd)
@@ -226,7 +230,10 @@ impl Profile {
             let mut last = (self.ln_tau, 0.0);
             let mut slope = 0.0;
             let ordered: Vec<&(f64, f64)> = if up {
-                self.nodes.iter().filter(|node| node.0 > self.ln_tau).collect()
+                self.nodes
+                    .iter()
+                    .filter(|node| node.0 > self.ln_tau)
+                    .collect()
             } else {
                 let below = self.nodes.iter().rev();
                 below.filter(|node| node.0 < self.ln_tau).collect()
@@ -272,7 +279,9 @@ mod tests {
                 hidden = kept * hidden + fresh * normal();
             }
         }
-        let class = ModeClass::new(n_times, n_modes, noise, scale, |time, mode| values[time][mode]);
+        let class = ModeClass::new(n_times, n_modes, noise, scale, |time, mode| {
+            values[time][mode]
+        });
         let classes = [class];
         let likelihood = Likelihood {
             sets: &[&classes],

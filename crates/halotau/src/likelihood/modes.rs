@@ -144,7 +144,10 @@ impl SpeckleModes {
                 for run in modes.chunk_by(|a, b| class_of(a.0) == class_of(b.0)) {
                     let n = run.len() as f64;
                     let square = |cell: usize| {
-                        run.iter().map(|mode| mode.1[cell] * mode.1[cell]).sum::<f64>() / n
+                        run.iter()
+                            .map(|mode| mode.1[cell] * mode.1[cell])
+                            .sum::<f64>()
+                            / n
                     };
                     classes.push(Class {
                         number: class_of(run[0].0),
@@ -208,7 +211,11 @@ impl SpeckleModes {
             let row = fluctuations.row_mut(place);
             for (value, &count) in row.into_iter().zip(counts.of_cell(cell)) {
                 // A sample that was lost tells nothing.
-                *value = if count.is_nan() { 0.0 } else { (count - expected) * unit };
+                *value = if count.is_nan() {
+                    0.0
+                } else {
+                    (count - expected) * unit
+                };
             }
             noise[place] = counts.noise[cell] / expected * self.noise_factor;
         }
@@ -252,14 +259,13 @@ impl SpeckleModes {
             let ratio = sums.adjacent[number] / sums.scale[number] / whole;
             if ratio.is_finite() {
                 let n = n_areas * n_modes * sums.n_modes[number] / total;
-                *correction =
-                    (n * ratio.max(0.0) + CALCULATED_WEIGHT) / (n + CALCULATED_WEIGHT);
+                *correction = (n * ratio.max(0.0) + CALCULATED_WEIGHT) / (n + CALCULATED_WEIGHT);
             }
         }
         // Modes of little speckle: lag 0 holds the noise, the lags after it what lasts.
         let half = N_CLASSES / 2;
-        let noise: f64 = sums.excess[..half].iter().sum::<f64>()
-            / sums.noise[..half].iter().sum::<f64>();
+        let noise: f64 =
+            sums.excess[..half].iter().sum::<f64>() / sums.noise[..half].iter().sum::<f64>();
         let is_right = is_counted && (noise - 1.0).abs() < MAX_NOISE_EXCESS;
         if noise > 0.0 && noise.is_finite() && !is_right {
             self.noise_factor = noise;

@@ -125,7 +125,9 @@ impl Geometries {
     /// Annulus pixels that are in the ring of at least half of the positions.
     pub(super) fn usual_ring(&self) -> Vec<usize> {
         let mut n_positions = vec![0_usize; self.distinct.len()];
-        self.of.iter().for_each(|&geometry| n_positions[geometry] += 1);
+        self.of
+            .iter()
+            .for_each(|&geometry| n_positions[geometry] += 1);
         let mut n_of_pixel: BTreeMap<usize, usize> = BTreeMap::new();
         for (geometry, n) in self.distinct.iter().zip(n_positions) {
             for &pixel in &geometry.ring {

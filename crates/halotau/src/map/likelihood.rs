@@ -26,6 +26,9 @@ const CELL_WIDTHS: f64 = 0.2;
 /// Positions from which the modes are learned; as many probe areas as a scan of the paper holds.
 const MAX_SAMPLE: usize = 128;
 
+/// Up to this many records the halves say how wide intervals are; beyond, some end at the bound.
+const MAX_RECORDS: f64 = 4.0;
+
 /// The set of cells that are in neither half.
 const STRIPS: usize = 2;
 
@@ -252,10 +255,10 @@ impl<'a> LikelihoodTask<'a> {
             .iter()
             .filter_map(|result| result.likelihood.as_ref())
             .filter(|found| {
-                let inside = |half: &(f64, f64)| {
-                    (shortest_s..record_s).contains(&libm::exp(half.0)) && half.1 > 0.0
-                };
-                found.halves.iter().all(inside)
+                // Chosen by the whole: a choice by the halves would leave out the large differences.
+                found.maximum.as_ref().is_some_and(|(maximum, _)| {
+                    (shortest_s..MAX_RECORDS * record_s).contains(&libm::exp(maximum.ln_tau))
+                })
             })
             .map(|found| found.halves)
             .collect();
@@ -358,7 +361,11 @@ fn cells(reduction: &Reduction, recipe: &Recipe, ring: &[usize], flatten: &[f64]
     let q_step = annulus.q_step_per_nm(&reduction.calibration);
     let fine = CELL_WIDTHS / recipe.probe_fwhm_nm() / q_step;
     // What is not known is not coarser than need be.
-    let mut side = if fine.is_finite() { (fine as u32).max(1) } else { 1 };
+    let mut side = if fine.is_finite() {
+        (fine as u32).max(1)
+    } else {
+        1
+    };
     while ring.len() > MAX_CELLS * (side * side) as usize {
         side += 1;
     }

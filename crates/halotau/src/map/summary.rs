@@ -1,8 +1,9 @@
 //! A map in a few numbers, and all positions as maps.
 //!
-//! Statistics use positions that are not BAD. A tau that is only a lower limit enters with its estimate, at most
-//! [`CENSORED_AT_RECORDS`] records: in simulations times up to there are still told apart, beyond they are not.
-//! The number of such positions is printed beside every average; the median does not depend on where they are put.
+//! Statistics use positions that are not BAD. Times up to [`CENSORED_AT_RECORDS`] records are told apart in simulations, beyond they are
+//! not: a longer one is known to be longer and no more. It is censored there, and no average takes it for a number: means and
+//! spread are those of the log-normal distribution under which times within are as likely as they are, and as many lie beyond; the
+//! median does not depend on where they are put (it is that of Kaplan and Meier), as long as they are fewer than half.
 //!
 //! Errors of averages are the larger of two: the sector jackknife of the average (speckle noise, which positions
 //! under one probe share), and the spread over the square root of the number of independent probe areas.
@@ -12,6 +13,7 @@ use ndarray::{Array2, Array3};
 use super::geometry;
 use super::position::{PositionResult, PositionTask};
 use crate::analysis::{Analysis, Estimate, MapSummary};
+use crate::censored::{self, LogNormal};
 use crate::correlate::CorrelationCurves;
 use crate::fluctuate::FluctuationMap;
 use crate::quality::Quality;
@@ -23,7 +25,7 @@ use crate::relax::{KwwFit, RelaxationMap, fit, mean_relaxation_time_s};
 use crate::series::{Position, Warning};
 use crate::statistics::{jackknife_error, student_quantile};
 
-/// Relaxation times beyond this many records are not told apart; averages use this value for them.
+/// Relaxation times beyond this many records are not told apart: they are censored.
 pub(super) const CENSORED_AT_RECORDS: f64 = 3.0;
 
 /// Puts the results of all positions, row by row, together.
@@ -275,8 +277,7 @@ impl Averages<'_> {
                     .collect()
             })
             .collect();
-        let logs: Vec<f64> = taus.iter().map(|tau| libm::log(*tau)).collect();
-        let ln_tau_sd = standard_deviation(&logs);
+        let ln_tau_sd = LogNormal::of(&taus, largest).sd;
         let sampling = ln_tau_sd / self.n_areas(valid.len()).sqrt();
         // Averages of tau vary in proportion to themselves: their errors are those of their logarithms.
         let tau = |average: &dyn Fn(&[f64]) -> f64| {
@@ -284,7 +285,7 @@ impl Averages<'_> {
                 .iter()
                 .map(|taus| libm::log(average(taus)))
                 .collect();
-            self.logarithmic(average(&taus), &replicates, sampling)
+            self.logarithmic(average(&taus), &replicates, sampling, valid.len())
         };
         let ensemble_logs: Vec<f64> = ensemble
             .without
@@ -305,14 +306,15 @@ impl Averages<'_> {
                 .iter()
                 .filter(|result| result.quality.is_censored())
                 .count(),
-            tau_mean_s: tau(&mean),
-            tau_log_mean_s: tau(&|taus| {
-                libm::exp(mean(
-                    &taus.iter().map(|tau| libm::log(*tau)).collect::<Vec<_>>(),
-                ))
-            }),
+            tau_mean_s: tau(&|taus| censored::mean(taus, largest)),
+            tau_log_mean_s: tau(&|taus| libm::exp(LogNormal::of(taus, largest).mean)),
             tau_median_s: tau(&|taus| rank::quantile(taus, 0.5)),
-            tau_ensemble_s: self.logarithmic(ensemble.fit.tau_s, &ensemble_logs, sampling),
+            tau_ensemble_s: self.logarithmic(
+                ensemble.fit.tau_s,
+                &ensemble_logs,
+                sampling,
+                valid.len(),
+            ),
             tau_spread_s: [rank::quantile(&taus, 0.16), rank::quantile(&taus, 0.84)],
             ln_tau_sd,
             fluctuation_mean: self.linear(
@@ -388,9 +390,20 @@ impl Averages<'_> {
         student_quantile(0.5 + level / 2.0, n_replicates.saturating_sub(1).max(1))
     }
 
-    fn logarithmic(&self, value: f64, log_replicates: &[f64], sampling: f64) -> Estimate {
+    /// Without replicates the error is that of sampling, with as many degrees of freedom as there are areas.
+    fn logarithmic(
+        &self,
+        value: f64,
+        log_replicates: &[f64],
+        sampling: f64,
+        n_positions: usize,
+    ) -> Estimate {
         let ln_error = jackknife_error(log_replicates).max(sampling);
-        let half = self.quantile(log_replicates.len()) * ln_error;
+        let n_samples = match log_replicates.len() {
+            0 => self.n_areas(n_positions) as usize,
+            n => n,
+        };
+        let half = self.quantile(n_samples) * ln_error;
         Estimate {
             value,
             error: value * ln_error,
