@@ -1,7 +1,7 @@
 //! Every position of a scan, one after another: from counts on the annulus to all results of a temperature.
 //!
-//! The counts pass by shard by shard, at most four times: once for the [conditions], once for the mean pattern where
-//! curves are flattened, once for the baseline of distant positions, once for everything else. A position here is a point of the sample:
+//! The counts pass by shard by shard, at most five times: once for the [conditions], once for the mean pattern where
+//! curves are flattened, once for the baseline of distant positions, once in part for the modes of the likelihood, once for everything else. A position here is a point of the sample:
 //! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
 
@@ -59,7 +59,7 @@ pub fn analyze_in_memory(
 
 /// Analyzes one temperature: correlation, relaxation, azimuthal variance, and their relation.
 ///
-/// `load` delivers the counts of a shard, and is called up to five times for each. `done` is called with the number of
+/// `load` delivers the counts of a shard, and is called up to six times for each. `done` is called with the number of
 /// positions that were finished; it may return `false` to stop.
 ///
 /// # Errors

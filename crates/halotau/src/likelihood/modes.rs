@@ -97,6 +97,13 @@ struct Block {
     classes: Vec<Class>,
 }
 
+/// An eigenvector with its eigenvalue.
+#[derive(Debug, Clone)]
+struct Mode {
+    scale: f64,
+    vector: Vec<f64>,
+}
+
 #[derive(Debug, Clone)]
 struct Class {
     number: usize,
@@ -112,7 +119,7 @@ impl SpeckleModes {
     /// The modes of these cells.
     pub(crate) fn new(cells: &[Cell], coherence: &Coherence) -> Self {
         let n_blocks = cells.iter().map(|cell| cell.block + 1).max().unwrap_or(0);
-        let parts: Vec<(Vec<usize>, Array2<f64>, Vec<(f64, Vec<f64>)>)> = (0..n_blocks)
+        let parts: Vec<(Vec<usize>, Array2<f64>, Vec<Mode>)> = (0..n_blocks)
             .map(|block| {
                 let of_block = |&cell: &usize| cells[cell].block == block;
                 let chosen: Vec<usize> = (0..cells.len()).filter(of_block).collect();
@@ -127,7 +134,7 @@ impl SpeckleModes {
         let largest = parts
             .iter()
             .filter_map(|(_, _, modes)| modes.last())
-            .fold(MIN_SCALE, |largest, mode| largest.max(mode.0));
+            .fold(MIN_SCALE, |largest, mode| largest.max(mode.scale));
         let width = libm::log(largest / MIN_SCALE) / N_CLASSES as f64;
         let class_of = |scale: f64| {
             ((libm::log(scale / MIN_SCALE) / width.max(1e-9)) as usize).min(N_CLASSES - 1)
@@ -137,23 +144,23 @@ impl SpeckleModes {
             .filter(|(_, _, modes)| !modes.is_empty())
             .map(|(chosen, shared, modes)| {
                 let vectors = Array2::from_shape_fn((chosen.len(), modes.len()), |(cell, mode)| {
-                    modes[mode].1[cell]
+                    modes[mode].vector[cell]
                 });
                 let mut classes = Vec::new();
                 let mut first = 0;
-                for run in modes.chunk_by(|a, b| class_of(a.0) == class_of(b.0)) {
+                for run in modes.chunk_by(|a, b| class_of(a.scale) == class_of(b.scale)) {
                     let n = run.len() as f64;
                     let square = |cell: usize| {
                         run.iter()
-                            .map(|mode| mode.1[cell] * mode.1[cell])
+                            .map(|mode| mode.vector[cell] * mode.vector[cell])
                             .sum::<f64>()
                             / n
                     };
                     classes.push(Class {
-                        number: class_of(run[0].0),
+                        number: class_of(run[0].scale),
                         first,
                         n_modes: run.len(),
-                        scale: run.iter().map(|mode| mode.0).sum::<f64>() / n,
+                        scale: run.iter().map(|mode| mode.scale).sum::<f64>() / n,
                         squares: (0..chosen.len()).map(square).collect(),
                     });
                     first += run.len();
@@ -334,7 +341,7 @@ fn kept_share(block: &Block, class: &Class, lacking: &[usize]) -> f64 {
 }
 
 /// Eigenvalues above [`MIN_SCALE`] with their vectors, ascending, orthogonal to the brightness sqrt(H).
-fn block_modes(cells: &[Cell], chosen: &[usize], shared: &Array2<f64>) -> Vec<(f64, Vec<f64>)> {
+fn block_modes(cells: &[Cell], chosen: &[usize], shared: &Array2<f64>) -> Vec<Mode> {
     let n = chosen.len();
     let total: f64 = chosen.iter().map(|&cell| cells[cell].expected).sum();
     let bright: Vec<f64> = chosen
@@ -356,13 +363,16 @@ fn block_modes(cells: &[Cell], chosen: &[usize], shared: &Array2<f64>) -> Vec<(f
     let Some(eigen) = SymmetricEigen::try_new(matrix, f64::EPSILON, ITERATIONS_A_ROW * n) else {
         return Vec::new();
     };
-    let mut modes: Vec<(f64, Vec<f64>)> = eigen
+    let mut modes: Vec<Mode> = eigen
         .eigenvalues
         .iter()
         .zip(eigen.eigenvectors.column_iter())
         .filter(|(value, _)| **value > MIN_SCALE)
-        .map(|(&value, vector)| (value, vector.iter().copied().collect()))
+        .map(|(&scale, vector)| Mode {
+            scale,
+            vector: vector.iter().copied().collect(),
+        })
         .collect();
-    modes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    modes.sort_by(|a, b| a.scale.total_cmp(&b.scale));
     modes
 }
