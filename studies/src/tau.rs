@@ -15,6 +15,7 @@ use halotau::calibrate::Calibration;
 use halotau::ndarray::{Array2, Array5};
 use halotau::rank;
 use halotau::recipe::{Profile, Recipe};
+use halotau::relax::Estimator;
 use halotau::reduce::{ReducePlan, ReduceSettings};
 use halotau::series::Stated;
 use halotau::source::{FrameSource, MemorySeries};
@@ -201,6 +202,9 @@ fn recipe(profile: Profile, level: f64) -> Recipe {
     let mut recipe = Recipe::of(profile);
     recipe.microscope.probe_fwhm_nm = Some(FWHM_NM);
     recipe.interval.level = level;
+    if profile == Profile::Recommended {
+        recipe.relaxation.estimator = Estimator::Likelihood;
+    }
     recipe.structure.q_range_per_nm = QRange::new(3.0, 5.8);
     recipe
 }

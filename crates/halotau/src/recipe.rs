@@ -129,7 +129,7 @@ impl Recipe {
             Profile::Recommended => {
                 self.dynamics.normalization = Normalization::Flattened;
                 self.dynamics.q_range_per_nm = QRange::new(3.0, 5.8);
-                self.relaxation.estimator = Estimator::Likelihood;
+                self.relaxation.estimator = Estimator::LeastSquares;
                 self.relaxation.weights = Weights::LagCount;
                 // Long lags rest on few pairs of scans; leaving them out lowers the scatter of tau.
                 self.relaxation.lag_fraction = 0.5;
