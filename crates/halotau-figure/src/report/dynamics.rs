@@ -16,6 +16,16 @@ const WHAT: &str = "A map of τ takes for granted that the record is stationary,
     probe share speckles; what is called beyond noise is the product of two halves of the directions that share none. A departure is a \
     property of the record: drift, contamination and the beam make it as well as the glass.";
 
+/// Whether there is anything to say.
+pub(super) fn is_there(input: &ReportInput<'_>) -> bool {
+    let mut found = input
+        .study
+        .analyses
+        .iter()
+        .filter_map(|analysis| analysis.dynamics.as_ref());
+    found.any(|dynamics| !dynamics.sentences().is_empty())
+}
+
 /// Tables and sentences a temperature.
 pub(super) fn write(page: &mut Page, input: &ReportInput<'_>) {
     let analyses = &input.study.analyses;

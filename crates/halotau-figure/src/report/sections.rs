@@ -7,6 +7,7 @@ use halotau::quality::Quality;
 use halotau::series::Warning;
 
 use super::ReportInput;
+use super::dynamics;
 use super::headline::{censored_share, name, percent};
 use super::html::{Page, Table};
 use super::methods::{BIBTEX, CITATION};
@@ -21,6 +22,7 @@ pub(super) fn contents(page: &mut Page, input: &ReportInput<'_>) {
     let parts = [
         ("figures", "Figures", !input.figures.is_empty()),
         ("results", "Numbers", true),
+        ("dynamics", "Beyond one τ", dynamics::is_there(input)),
         ("truth", "Truth", input.truth.is_some()),
         (
             "comparison",
