@@ -97,7 +97,7 @@ impl Default for CorrelateSettings {
             flattening: Flattening::default(),
             two_time: TwoTimeKept::default(),
             two_time_positions: Vec::new(),
-            tests: true,
+            tests: false,
             q_rings: 5,
         }
     }

@@ -65,7 +65,7 @@ const LINES: &[Line] = &[
     ("dynamics", "flattening", "\"auto\"", "auto | pixel | radial: the pattern divided by"),
     ("dynamics", "two_time", "\"region\"", "region | all: matrices kept"),
     ("dynamics", "two_time_positions", "[]", "{ row = .., col = .. } whose matrix is kept too"),
-    ("dynamics", "tests", "true", "aging, fluctuations in time, four-point functions, form of the decay"),
+    ("dynamics", "tests", "false", "true: test aging, fluctuations in time, four-point functions, form of the decay"),
     ("dynamics", "q_rings", "5", "rings of Q over the band of [structure] whose tau is compared; 0 none"),
     ("relaxation", "estimator", "\"least_squares\"", "least_squares (paper) | likelihood: a quarter of the error, stretch 1 only"),
     ("relaxation", "exponent_factor", "\"two\"", "two | one: k in exp[-k (t/tau)^stretch], eq. (3)"),
