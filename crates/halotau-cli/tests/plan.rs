@@ -104,7 +104,7 @@ fn wrong_input_is_an_error_with_its_code() {
         (&["plan.toml"], 2, "E0101"),
         (&["-s", "step_nm=-1"], 2, "E0103"),
         (&["-s", "n_scanned=100000"], 2, "E0103"),
-        (&["-s", "tau_range_per_nm.max_per_nm=58"], 78, "E0207"),
+        (&["-s", "tau_range_per_nm=[3.0, 58.0]"], 78, "E0207"),
         (&["missing.toml"], 66, "E0401"),
     ];
     for (arguments, exit_code, code) in cases {
