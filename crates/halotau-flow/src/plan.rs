@@ -7,7 +7,8 @@ use halotau::analysis::Analysis;
 use halotau::axes::wavelength_nm;
 use halotau::calibrate::Calibration;
 use halotau::plan::{Estimator, Plan, PlanSettings, plan};
-use halotau::recipe::{Profile, Recipe};
+use halotau::recipe::Recipe;
+use halotau::relax::{self, Weights};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -218,9 +219,10 @@ fn of_recipe(recipe: &Recipe) -> Table {
         let range = Value::try_from(range).expect("a range is two numbers");
         set(&mut known, key, range);
     }
-    let estimator = match recipe.profile {
-        Profile::Paper => Estimator::Paper,
-        Profile::Recommended => Estimator::default(),
+    let estimator = match (recipe.relaxation.estimator, recipe.relaxation.weights) {
+        (relax::Estimator::Likelihood, _) => Estimator::Likelihood,
+        (relax::Estimator::LeastSquares, Weights::None) => Estimator::Paper,
+        (relax::Estimator::LeastSquares, _) => Estimator::PairWeighted,
     };
     let estimator = Value::try_from(estimator).expect("a choice is a word");
     set(&mut known, "estimator", estimator);

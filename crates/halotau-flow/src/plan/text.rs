@@ -236,7 +236,7 @@ fn advice(settings: &PlanSettings, plan: &Plan) -> String {
     text
 }
 
-/// A number with three digits.
+/// A number with four digits.
 fn number(value: f64) -> String {
     if !value.is_finite() {
         return "-".to_owned();
@@ -244,7 +244,7 @@ fn number(value: f64) -> String {
     if value.abs() >= 1e5 {
         return format!("{value:.1e}");
     }
-    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
     rounded.to_string()
 }
 

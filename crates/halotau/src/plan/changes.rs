@@ -25,7 +25,7 @@ pub enum Aim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// The program's own estimator instead of another.
+    /// The likelihood instead of least squares.
     BetterEstimator,
     /// The ring of tau as wide as that of V.
     WiderRing,
@@ -154,11 +154,11 @@ fn candidates(settings: &PlanSettings, expected: &Expected) -> Vec<Candidate> {
         list: Vec::new(),
     };
     let scaled = |list: &mut Vec<f64>, factor: f64| list.iter_mut().for_each(|v| *v *= factor);
-    let best = Estimator::default();
+    let best = Estimator::Likelihood;
     if settings.estimator != best {
         candidates.add(
             ChangeKind::BetterEstimator,
-            "tau by the likelihood of speckle modes".to_owned(),
+            "relaxation.estimator = \"likelihood\"".to_owned(),
             "nothing: the data stay as they are",
             &|plan| plan.estimator = best,
         );

@@ -34,8 +34,9 @@ use ndarray::{Array1, Array2, Axis};
 use super::pixels::PixelSet;
 use super::settings::Estimator;
 
-/// Error of the likelihood in spatial modes over that of the pixel mean: 0.57, 0.60, 0.61 and 0.60 at 0.1, 0.3, 1 and 3 records, by simulation.
-const MODES_FACTOR: f64 = 0.6;
+/// Error of the likelihood in spatial modes over that of the pixel mean. The errors that the program had on simulated speckle (docs/validation.md) are
+/// 0.67, 0.65, 0.65 and 0.60 of the formula at 0.1, 0.3, 1 and 3 records.
+const MODES_FACTOR: f64 = 0.64;
 
 /// Most scans that are computed at once; the cost grows with the fourth power.
 const MAX_SCANS: usize = 72;
@@ -368,14 +369,14 @@ mod tests {
 
     #[test]
     fn errors_are_those_of_simulated_patterns() {
-        // 160-200 simulated positions each, so that a standard deviation is known to 5 %.
+        // 160-400 simulated positions each, so that a standard deviation is known to 4-5 %.
         let simulated = [
             (
                 Estimator::PixelLikelihood,
                 BAND,
                 [0.049, 0.080, 0.115, 0.141],
             ),
-            (Estimator::Likelihood, BAND, [0.028, 0.048, 0.070, 0.085]),
+            (Estimator::Likelihood, BAND, [0.031, 0.047, 0.072, 0.086]),
             (Estimator::Paper, RING, [f64::NAN, 0.31, 0.41, 0.46]),
         ];
         for (estimator, set, errors) in simulated {
