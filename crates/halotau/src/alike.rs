@@ -249,7 +249,7 @@ fn cut_rings(rings: &RingSeries, times: &[usize], share: f64, seed: u64) -> Ring
         RingCounts::U8(counts) => RingCounts::U8(thinned(counts, times, share, rings, seed)),
         RingCounts::U16(counts) => RingCounts::U16(thinned(counts, times, share, rings, seed)),
         RingCounts::U32(counts) => RingCounts::U32(thinned(counts, times, share, rings, seed)),
-        RingCounts::F32(counts) => RingCounts::F32(counts.select(Axis(2), times)),
+        RingCounts::F32(counts) => RingCounts::F32(at_times(counts, times)),
     };
     RingSeries {
         first_row: rings.first_row,
@@ -257,6 +257,16 @@ fn cut_rings(rings: &RingSeries, times: &[usize], share: f64, seed: u64) -> Ring
         counts,
         frame_valid: rings.frame_valid.select(Axis(2), times),
         pixel_valid: rings.pixel_valid.clone(),
+    }
+}
+
+/// Counts at some times, pixels next to each other as in all counts.
+fn at_times<T: Copy>(counts: &Array4<T>, times: &[usize]) -> Array4<T> {
+    let cut = counts.select(Axis(2), times);
+    if cut.is_standard_layout() {
+        cut
+    } else {
+        cut.as_standard_layout().into_owned()
     }
 }
 
@@ -271,7 +281,7 @@ fn thinned<T>(
 where
     T: Copy + Into<u32> + TryFrom<u64> + Send + Sync,
 {
-    let mut cut = counts.select(Axis(2), times);
+    let mut cut = at_times(counts, times);
     if share >= 1.0 {
         return cut;
     }

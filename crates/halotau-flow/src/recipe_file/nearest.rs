@@ -10,11 +10,16 @@ pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|word| (distance(&given, word), *word))
         .filter(|(distance, _)| *distance <= limit)
         .min();
+    // `q_range` for `q_range_per_nm`: all but the unit.
+    let without_unit = known.iter().find(|word| {
+        word.strip_prefix(given.as_str())
+            .is_some_and(|unit| unit.starts_with('_'))
+    });
     let by_start = || {
         let is_start = |word: &&&str| word.starts_with(&given) || given.starts_with(**word);
         known.iter().find(is_start).copied()
     };
-    // `q_range` for `q_range_per_nm` and `temperature_K`-like units: same quantity, other unit.
+    // `step_pm` for `step_nm`: same quantity, other unit.
     let by_quantity = || {
         let stem = given.rsplit_once('_')?.0;
         known
@@ -25,8 +30,9 @@ pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
             })
             .copied()
     };
-    by_letters
-        .map(|(_, word)| word)
+    without_unit
+        .copied()
+        .or_else(|| by_letters.map(|(_, word)| word))
         .or_else(by_start)
         .or_else(by_quantity)
 }
@@ -57,6 +63,7 @@ mod tests {
     #[test]
     fn slips_abbreviations_and_other_units_are_found() {
         let known = [
+            "q_rings",
             "q_range_per_nm",
             "normalization",
             "voltage_kv",

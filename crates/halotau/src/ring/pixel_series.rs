@@ -63,7 +63,9 @@ impl PixelSeries {
         let len = n_times * n_annulus;
         let start = (row * rings.dim().1 + col) * len;
         with_counts!(&rings.counts, counts => {
-            let counts = counts.as_slice().expect("counts are stored in the standard layout");
+            // Whoever made the counts in another order pays for a copy of them.
+            let ordered = counts.as_standard_layout();
+            let counts = ordered.as_slice().unwrap_or_default();
             series.filled(&counts[start..start + len], n_annulus, pixels, factors, rings.is_integer())
         })
     }
