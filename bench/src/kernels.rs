@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use cpu_time::ThreadTime;
-use halotau::correlate::products;
+use halotau::correlate::{FourierSums, LagSums, Normalization, products, sector_curves};
 use halotau::ndarray::{Array2, Array3, Array4};
 use halotau::relax::{BaselineMode, ExponentFactor, KwwFit, KwwFitter, KwwProblem, Stretch, fit};
 use halotau::ring::{PixelSeries, RingCounts, RingSeries};
@@ -29,6 +29,8 @@ fn main() {
     println!("| kernel | version | rate |");
     println!("|---|---|---|");
     product();
+    sparse_product();
+    lags();
     fits();
 }
 
@@ -96,6 +98,74 @@ fn plain_products(counts: &Array2<f64>) -> Array2<f64> {
         let pairs = counts.row(first).into_iter().zip(counts.row(second));
         pairs.map(|(x, y)| x * y).sum()
     })
+}
+
+/// The product of counts most of which are zero: with the share of those that are not.
+fn sparse_product() {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(9);
+    for n_times in [N_TIMES, 1000] {
+        for occupancy in [0.02, 0.1, 0.2] {
+            let counts = Array4::from_shape_fn((1, 1, n_times, N_PIXELS), |_| {
+                let there = random.random::<f64>() < occupancy;
+                if there {
+                    random.random_range(1..4_u16)
+                } else {
+                    0
+                }
+            });
+            let rings = RingSeries {
+                first_row: 0,
+                first_col: 0,
+                counts: RingCounts::U16(counts),
+                frame_valid: Array3::from_elem((1, 1, n_times), true),
+                pixel_valid: None,
+            };
+            let pixels: Vec<usize> = (0..N_PIXELS).collect();
+            let series = PixelSeries::gather(&rings, (0, 0), &pixels, None);
+            let (seconds, _) = fastest(100_000 / n_times, || products(black_box(&series)));
+            println!(
+                "| product {n_times} x 209 | counts, {occupancy} of them not zero | {:.1} us |",
+                1e6 * seconds
+            );
+        }
+    }
+}
+
+/// g and g without each of six sectors, from all pairs of scans and by Fourier transform, for short and long series.
+fn lags() {
+    const N_SECTORS: usize = 6;
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(5);
+    let sector: Vec<usize> = (0..N_PIXELS)
+        .map(|pixel| pixel * N_SECTORS / N_PIXELS)
+        .collect();
+    for n_times in [106, 500, 1000, 4000] {
+        let counts = Array2::from_shape_fn((n_times, N_PIXELS), |_| random.random_range(0..40_u32));
+        let series = PixelSeries::of(counts.mapv(f64::from).view());
+        let valid: Vec<bool> = (0..n_times).map(|time| time % 97 != 5).collect();
+        let runs = (20_000 / n_times).clamp(1, 50);
+        let row = |version: &str, seconds: f64| {
+            println!(
+                "| g of 209 pixels and without 6 sectors | {n_times} scans, {version} | {:.2} ms |",
+                1e3 * seconds
+            );
+        };
+        let (seconds, pairs) = fastest(runs, || {
+            sector_curves(&series, &sector, N_SECTORS, &valid, Normalization::Ring)
+        });
+        row("all pairs", seconds);
+        let sums = FourierSums::new(n_times);
+        let (seconds, fourier) = fastest(runs, || {
+            sums.sector_curves(&series, &sector, N_SECTORS, &valid, Normalization::Ring)
+                .expect("no sample is missing")
+        });
+        row("Fourier", seconds);
+        let chosen = LagSums::cheaper(n_times, N_PIXELS, N_SECTORS);
+        println!("| | {n_times} scans, chosen | {chosen:?} |");
+        for (ours, expected) in fourier.without.iter().zip(&pairs.without) {
+            let same = |(g, expected): (&f64, &f64)| (g - expected).abs() < 1e-11 || g.is_nan();
+            assert!(ours.iter().zip(expected).all(same));
+        }
+    }
 }
 
 /// `tau` within the record or a few times longer, noise that grows with the lag as pairs become few.

@@ -61,7 +61,7 @@ pub fn alike(parts: &[Part<'_>], context: &Context<'_>) -> Result<Option<Alike>>
     let mut temperatures = Vec::new();
     for (part, own) in parts.iter().zip(&own) {
         let recipe = &part.analysis.recipe;
-        let reduced = Reduced::open(part.folder, recipe)?;
+        let reduced = Reduced::open(part.folder, recipe, 0)?;
         let reduction = &reduced.reduction;
         let again;
         let measured = match part.measured {

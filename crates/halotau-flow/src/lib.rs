@@ -22,6 +22,7 @@ pub mod fingerprint;
 pub mod follow;
 pub mod init;
 pub mod inspect;
+mod kept_shards;
 pub mod memory;
 pub mod plan;
 pub mod prepare;

@@ -20,7 +20,8 @@ use crate::context::{Context, Unit};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::fingerprint;
-use crate::memory::{MemoryPlan, memory_plan};
+use crate::kept_shards::KeptShards;
+use crate::memory::{ENOUGH, MemoryPlan, memory_plan};
 use crate::prepare::{Prepared, completed_recipe, prepare};
 use crate::recipe_file::Loaded;
 use crate::results;
@@ -49,16 +50,16 @@ pub struct Reduced {
 #[derive(Debug)]
 enum Rings {
     Memory(Vec<RingSeries>),
-    Folder(Box<ReductionReader>),
+    Folder(Box<ReductionReader>, KeptShards),
 }
 
 impl Reduced {
-    /// Opens the reduction in a result folder, for another analysis.
+    /// Opens the reduction in a result folder, for another analysis. Counts that were read stay in memory up to `room_bytes`.
     ///
     /// # Errors
     ///
     /// Where there is none, or it is incomplete or damaged.
-    pub fn open(folder: &Path, recipe: &Recipe) -> Result<Self> {
+    pub fn open(folder: &Path, recipe: &Recipe, room_bytes: u64) -> Result<Self> {
         let reader = ReductionReader::open(&folder.join(REDUCTION))?;
         let reduction = reader.reduction()?;
         let parameters = reader.parameters();
@@ -80,6 +81,7 @@ impl Reduced {
             take_gain(&mut recipe, gain);
         }
         let record = results::read_record(folder);
+        let kept = KeptShards::new(reduction.shards().len(), room_bytes);
         Ok(Self {
             reduction,
             recipe,
@@ -89,7 +91,7 @@ impl Reduced {
                 .map_or_else(Vec::new, |record| record.warnings.clone()),
             record,
             pictures: Vec::new(),
-            rings: Rings::Folder(Box::new(reader)),
+            rings: Rings::Folder(Box::new(reader), kept),
         })
     }
 
@@ -101,9 +103,11 @@ impl Reduced {
     pub fn shard(&self, shard: &Shard) -> Result<Cow<'_, RingSeries>, halotau::Error> {
         match &self.rings {
             Rings::Memory(rings) => Ok(Cow::Borrowed(&rings[shard.index])),
-            Rings::Folder(reader) => reader.shard(shard).map(Cow::Owned).map_err(|error| {
-                let name = reader.path().display().to_string();
-                error.into_core(&name)
+            Rings::Folder(reader, kept) => kept.shard(shard, || {
+                reader.shard(shard).map_err(|error| {
+                    let name = reader.path().display().to_string();
+                    error.into_core(&name)
+                })
             }),
         }
     }
@@ -112,6 +116,12 @@ impl Reduced {
     pub fn loader(&self) -> Box<LoadShard<'_>> {
         Box::new(|shard| self.shard(shard))
     }
+}
+
+/// Bytes of counts that may stay in memory between the passes of an analysis: half of what is stated, or of what is enough where nothing is.
+pub(crate) fn room_for_counts(context: &Context<'_>) -> u64 {
+    let frugal = || context.memory_limit().min(ENOUGH);
+    context.memory_bytes.unwrap_or_else(frugal) / 2
 }
 
 /// Reduces one data block. With a folder, the reduction is kept there and an interrupted one is continued; without,
@@ -360,6 +370,7 @@ impl Pass {
             drop(writer);
             let reader = ReductionReader::open(folder)?;
             let reduction = reader.reduction()?;
+            let kept = KeptShards::new(shards.len(), room_for_counts(context));
             return Ok(Reduced {
                 reduction,
                 recipe,
@@ -367,7 +378,7 @@ impl Pass {
                 warnings: prepared.warnings,
                 record: None,
                 pictures: Vec::new(),
-                rings: Rings::Folder(Box::new(reader)),
+                rings: Rings::Folder(Box::new(reader), kept),
             });
         }
         let open: Vec<Shard> = shards
@@ -409,7 +420,9 @@ impl Pass {
         let rings = if keep {
             Rings::Memory(rings)
         } else {
-            Rings::Folder(Box::new(ReductionReader::open(folder)?))
+            let reader = ReductionReader::open(folder)?;
+            let kept = KeptShards::new(shards.len(), room_for_counts(context));
+            Rings::Folder(Box::new(reader), kept)
         };
         Ok(Reduced {
             reduction,

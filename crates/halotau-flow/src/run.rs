@@ -192,7 +192,7 @@ pub fn analyze_again(loaded: &Loaded, context: &Context<'_>) -> Result<RunOutcom
             // Only the folder knows which of the data blocks it came from.
             recipe.data = own.recipe.data;
         }
-        let reduced = Reduced::open(folder, &recipe)?;
+        let reduced = Reduced::open(folder, &recipe, reduce::room_for_counts(context))?;
         parts
             .add(folder, &reduced, context)
             .map_err(|error| loaded.locate(error))?;

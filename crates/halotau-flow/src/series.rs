@@ -158,7 +158,7 @@ pub fn write_report(results: &Results, out: &Path) -> Result<PathBuf> {
         if folder.join(REDUCTION).is_dir() {
             fingerprints.push((
                 analysis.name.clone(),
-                Reduced::open(folder, &analysis.recipe)?.fingerprint,
+                Reduced::open(folder, &analysis.recipe, 0)?.fingerprint,
             ));
         }
     }
@@ -186,7 +186,7 @@ pub fn write_report(results: &Results, out: &Path) -> Result<PathBuf> {
 /// The figures of one temperature; those that need the counts only where the reduction was kept.
 fn own_figures(analysis: &Analysis, folder: &Path) -> Result<Vec<Figure>> {
     let drawable = if folder.join(REDUCTION).is_dir() {
-        Drawable::of(&Reduced::open(folder, &analysis.recipe)?, analysis)?
+        Drawable::of(&Reduced::open(folder, &analysis.recipe, 0)?, analysis)?
     } else {
         Drawable::without_reduction(analysis)
     };

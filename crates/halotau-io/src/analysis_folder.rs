@@ -16,7 +16,7 @@ use halotau::analysis::{Analysis, MapSummary};
 use halotau::axes::{TimeAxis, TimeBasis};
 use halotau::beam::Dose;
 use halotau::conditions::{Conditions, DriftLimit};
-use halotau::correlate::{CorrelationCurves, Flattening, TwoTime};
+use halotau::correlate::{CorrelationCurves, Flattening, LagSums, TwoTime};
 use halotau::current::{BeamCurrent, LeftOut};
 use halotau::drift::Drift;
 use halotau::dynamics::Dynamics;
@@ -71,6 +71,9 @@ struct Attributes {
     step_nm: f64,
     time_basis: TimeBasis,
     n_ring_pixels: usize,
+    /// Folders that were written before there were several ways hold none.
+    #[serde(default)]
+    lag_sums: LagSums,
     flattening: Option<Flattening>,
     /// Folders written before the likelihood lack it.
     #[serde(default)]
@@ -184,6 +187,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         step_nm: analysis.step_nm,
         time_basis: analysis.time.basis(),
         n_ring_pixels: analysis.n_ring_pixels,
+        lag_sums: analysis.lag_sums,
         flattening: analysis.flattening,
         interval_factor: analysis.interval_factor,
         distant_baseline: analysis.distant_baseline,
@@ -321,6 +325,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         step_nm: attributes.step_nm,
         recipe: attributes.recipe,
         n_ring_pixels: attributes.n_ring_pixels,
+        lag_sums: attributes.lag_sums,
         flattening: attributes.flattening,
         interval_factor: attributes.interval_factor,
         distant_baseline: attributes.distant_baseline,

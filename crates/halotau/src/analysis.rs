@@ -8,7 +8,7 @@ use crate::arrhenius::{ArrheniusFit, Average};
 use crate::axes::TimeAxis;
 use crate::beam::ZeroDose;
 use crate::conditions::Conditions;
-use crate::correlate::{CorrelationCurves, Flattening, TwoTime};
+use crate::correlate::{CorrelationCurves, Flattening, LagSums, TwoTime};
 use crate::dynamics::Dynamics;
 use crate::fluctuate::FluctuationMap;
 use crate::quality::Quality;
@@ -79,6 +79,8 @@ pub struct Analysis {
     pub recipe: Recipe,
     /// Pixels of the ring that was correlated.
     pub n_ring_pixels: usize,
+    /// How the mean over pairs of scans was computed.
+    pub lag_sums: LagSums,
     /// Which flattening was used, where it was.
     pub flattening: Option<Flattening>,
     /// How many times wider than the curvature of the likelihood the intervals of tau are, as its halves differ; where it was used.
@@ -95,7 +97,7 @@ pub struct Analysis {
     pub quality: Array2<Quality>,
     /// Drift, beam, scans left out, region.
     pub conditions: Conditions,
-    /// Two-time matrices that were kept; the first is the region mean.
+    /// Two-time matrices that were kept; the first is the region mean, where there is one.
     pub two_time: Vec<TwoTime>,
     /// Every position's two-time matrix where asked for, `[row * n_cols + col, time_1, time_2]`.
     pub two_time_all: Option<Array3<f64>>,

@@ -11,7 +11,9 @@
 //! Source: Nakazawa et al., NPG Asia Mater. 16 (2024), doi 10.1038/s41427-024-00577-1; the same form as the
 //! two-time correlation of X-ray photon correlation spectroscopy.
 
+mod events;
 mod flatten;
+mod fourier;
 mod pairs;
 mod per_pixel;
 mod product;
@@ -26,6 +28,7 @@ use crate::ring::PixelSeries;
 use crate::series::Position;
 
 pub use flatten::{DistantPairs, FlattenSums, MIN_AREAS_FOR_PIXEL_FLATTENING};
+pub use fourier::{FourierSums, LagSums};
 pub use per_pixel::per_pixel_curve;
 pub use sectors::{SectorCurves, sector_curves};
 
@@ -182,6 +185,11 @@ pub fn two_time(ring: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
 /// ```
 pub fn products(series: &PixelSeries) -> Array2<f64> {
     PairSums::of(series).products()
+}
+
+/// G of the pixels of a series, `[time_1, time_2]`, without the checks of [`two_time`].
+pub(crate) fn pair_matrix(series: &PixelSeries) -> Array2<f64> {
+    PairSums::of(series).two_time()
 }
 
 /// g(t): the mean of G over each diagonal, lags 1 to `n_times − 1`, eq. (2).

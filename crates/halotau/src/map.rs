@@ -19,8 +19,8 @@ use rayon::prelude::*;
 use crate::analysis::Analysis;
 use crate::conditions::{self, Measured};
 use crate::correlate::{
-    DistantPairs, FlattenSums, Flattening, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization, TwoTime,
-    TwoTimeKept,
+    DistantPairs, FlattenSums, Flattening, LagSums, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization,
+    TwoTime, TwoTimeKept,
 };
 use crate::drift::align::AlignedCounts;
 use crate::error::{Error, Result};
@@ -38,6 +38,13 @@ const POSITIONS_AT_ONCE: usize = 64;
 
 /// Positions that enter the baseline of distant pairs at most.
 const MAX_DISTANT_POSITIONS: usize = 2_000;
+
+/// Positions whose G is averaged for the region where g is computed without it: each costs as many products as there are pairs of
+/// scans, and speckles of a few tens average out as well as a picture shows.
+const MATRICES_OF_LONG_SERIES: usize = 32;
+
+/// A matrix of more scans is computed only for positions that are named: 128 MiB each, and as much again while it is made.
+const MAX_MATRIX_TIMES: usize = 4_096;
 
 /// The counts of a shard, from memory or from a file.
 pub type LoadShard<'a> = dyn Fn(&Shard) -> Result<Cow<'a, RingSeries>> + Sync + 'a;
@@ -155,7 +162,11 @@ impl Run<'_, '_> {
             flatten.as_deref(),
             distant_baseline,
         );
-        let mut collector = self.collector(&task, distant_baseline, &mut warnings);
+        // The tests need G of every position.
+        let mut collector = match task.lag_sums() {
+            LagSums::Pairs => self.collector(&task, distant_baseline, &mut warnings),
+            LagSums::Fourier => None,
+        };
         task.classes = collector
             .as_ref()
             .map(|collector| (collector.classes().clone(), collector.settings().baseline));
@@ -166,14 +177,14 @@ impl Run<'_, '_> {
         let n_times = self.reduction.time.len();
         let mut all =
             keep_all.then(|| Array3::from_elem((n_rows * n_cols, n_times, n_times), f64::NAN));
-        let mut mean = Array2::<f64>::zeros((n_times, n_times));
-        let mut n_mean = 0_usize;
+        let has_matrices = n_times <= MAX_MATRIX_TIMES || task.lag_sums() == LagSums::Pairs;
+        let mut region = RegionMean::new(if has_matrices { n_times } else { 0 });
         let mut results: Vec<Option<PositionResult>> = vec![None; n_rows * n_cols];
         for shard in self.reduction.shards() {
             let rings = (self.load)(&shard)?;
             let positions = positions_of(&shard);
             for chunk in positions.chunks(POSITIONS_AT_ONCE) {
-                let made: Vec<(PositionResult, Array2<f64>)> = chunk
+                let made: Vec<(PositionResult, Option<Array2<f64>>)> = chunk
                     .par_iter()
                     .map(|&at| {
                         let geometry = self.geometry(&rings, at);
@@ -188,18 +199,17 @@ impl Run<'_, '_> {
                     let index = (rings.first_row + at.row) * n_cols + rings.first_col + at.col;
                     if let Some(collector) = &mut collector {
                         let place = self.place(&rings, at);
-                        if result.enters_ensemble() {
+                        if let (true, Some(two_time)) = (result.enters_ensemble(), &two_time) {
                             collector.add_matrix(place, two_time.view());
                         }
                         if let Some(halves) = result.records.take() {
                             collector.add_halves(place, halves);
                         }
                     }
-                    if result.enters_ensemble() && two_time.iter().all(|value| value.is_finite()) {
-                        mean += &two_time;
-                        n_mean += 1;
+                    if let Some(two_time) = &two_time {
+                        region.add(&result, two_time);
                     }
-                    if let Some(all) = &mut all {
+                    if let (Some(all), Some(two_time)) = (&mut all, two_time) {
                         all.slice_mut(s![index, .., ..]).assign(&two_time);
                     }
                     results[index] = Some(result);
@@ -213,18 +223,25 @@ impl Run<'_, '_> {
         let interval_factor = likelihood
             .as_ref()
             .map(|likelihood| likelihood.finish(&mut results, self.n_areas()));
-        let region_mean = TwoTime {
-            position: None,
-            values: mean / n_mean as f64,
-        };
+        if has_matrices && task.lag_sums() == LagSums::Fourier {
+            self.add_matrices(&task, &results, &mut region)?;
+            let text = format!(
+                "With {n_times} scans g is computed without G(t1, t2) of every position: G of the region is the mean over {} positions, and \
+                 the tests of the dynamics that need all of them are not made (dynamics.two_time = \"all\" computes them).",
+                region.n
+            );
+            warnings.push(Warning::new("W044", text));
+        }
         let mut analysis = summary::assemble(self.reduction, &task, results, warnings);
         analysis.flattening = flattening;
         analysis.interval_factor = interval_factor;
         analysis.distant_baseline = distant_baseline;
         analysis.two_time_all = all;
-        analysis.two_time = vec![region_mean];
         let mut kept: Vec<Position> = self.recipe.dynamics.two_time_positions.clone();
-        kept.extend(analysis.examples.into_iter().flatten());
+        if has_matrices {
+            analysis.two_time.push(region.two_time());
+            kept.extend(analysis.examples.into_iter().flatten());
+        }
         kept.sort_unstable();
         kept.dedup();
         self.keep_two_time(&task, &kept, &mut analysis)?;
@@ -292,6 +309,38 @@ impl Run<'_, '_> {
                     col: place.col - rings.first_col,
                 };
                 see(&rings, at, self.geometry(&rings, at));
+            }
+        }
+        Ok(())
+    }
+
+    /// G of some positions, evenly spread in the order of the scan.
+    fn add_matrices(
+        &self,
+        task: &PositionTask<'_>,
+        results: &[PositionResult],
+        region: &mut RegionMean,
+    ) -> Result<()> {
+        let n_cols = self.reduction.n_cols();
+        let entering: Vec<usize> = (0..results.len())
+            .filter(|&index| results[index].enters_ensemble())
+            .collect();
+        let stride = entering.len().div_ceil(MATRICES_OF_LONG_SERIES).max(1);
+        let chosen: Vec<usize> = entering.into_iter().step_by(stride).collect();
+        for shard in self.reduction.shards() {
+            let index =
+                |at: &Position| (shard.first_row + at.row) * n_cols + shard.first_col + at.col;
+            let positions = positions_of(&shard).into_iter();
+            let wanted: Vec<Position> = positions
+                .filter(|at| chosen.binary_search(&index(at)).is_ok())
+                .collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let rings = (self.load)(&shard)?;
+            for at in wanted {
+                let two_time = task.two_time(&rings, at, self.geometry(&rings, at));
+                region.add(&results[index(&at)], &two_time);
             }
         }
         Ok(())
@@ -450,8 +499,39 @@ impl Run<'_, '_> {
                 });
             }
         }
-        analysis.two_time[1..].sort_by_key(|two_time| two_time.position);
+        // The region mean, which has no position, is the first.
+        analysis.two_time.sort_by_key(|two_time| two_time.position);
         Ok(())
+    }
+}
+
+/// The mean of G over positions, added in their order.
+struct RegionMean {
+    sum: Array2<f64>,
+    n: usize,
+}
+
+impl RegionMean {
+    fn new(n_times: usize) -> Self {
+        Self {
+            sum: Array2::zeros((n_times, n_times)),
+            n: 0,
+        }
+    }
+
+    /// Adds G of a position that enters averages and has a value at every pair of scans.
+    fn add(&mut self, result: &PositionResult, two_time: &Array2<f64>) {
+        if result.enters_ensemble() && two_time.iter().all(|value| value.is_finite()) {
+            self.sum += two_time;
+            self.n += 1;
+        }
+    }
+
+    fn two_time(self) -> TwoTime {
+        TwoTime {
+            position: None,
+            values: self.sum / self.n as f64,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use halotau::analysis::Analysis;
 use halotau::axes::QRange;
 use halotau::calibrate::{Calibration, CenterPath, Descan};
-use halotau::correlate::{self, Normalization};
+use halotau::correlate::{self, LagSums, Normalization, TwoTimeKept};
 use halotau::ndarray::{Array2, Array5, s};
 use halotau::quality::Quality;
 use halotau::recipe::Recipe;
@@ -21,6 +21,11 @@ const N_TIMES: usize = 12;
 
 /// Counts that decay towards another pattern, so that fits have something to do.
 fn series(seed: u64, n_rows: usize, n_cols: usize) -> Array5<u16> {
+    series_of(N_TIMES, 5.0, seed, n_rows, n_cols)
+}
+
+/// As [`series`], with so many scans and that relaxation time in scans.
+fn series_of(n_times: usize, tau: f64, seed: u64, n_rows: usize, n_cols: usize) -> Array5<u16> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut from = || {
         Array5::from_shape_fn((1, n_rows, n_cols, SIDE, SIDE), |_| {
@@ -29,9 +34,9 @@ fn series(seed: u64, n_rows: usize, n_cols: usize) -> Array5<u16> {
     };
     let (first, last) = (from(), from());
     Array5::from_shape_fn(
-        (N_TIMES, n_rows, n_cols, SIDE, SIDE),
+        (n_times, n_rows, n_cols, SIDE, SIDE),
         |(time, row, col, y, x)| {
-            let left = (-(time as f64) / 5.0).exp();
+            let left = (-(time as f64) / tau).exp();
             (left * first[[0, row, col, y, x]] + (1.0 - left) * last[[0, row, col, y, x]]).round()
                 as u16
         },
@@ -114,6 +119,53 @@ fn bits(analysis: &Analysis) -> Vec<u64> {
     .chain(&analysis.ensemble_g)
     .map(|value| value.to_bits())
     .collect()
+}
+
+#[test]
+fn a_long_series_has_the_same_curves_with_and_without_the_matrices() {
+    const LONG: usize = 520;
+    let counts = series_of(LONG, 100.0, 8, 2, 2);
+    let options = Options {
+        times_s: (0..LONG).map(|time| 10.0 * time as f64).collect(),
+        ..Options::default()
+    };
+    for normalization in [Normalization::Ring, Normalization::PerPixel] {
+        let mut recipe = recipe();
+        recipe.dynamics.normalization = normalization;
+        let fourier = analyze(&counts, &recipe, &options);
+        recipe.dynamics.two_time = TwoTimeKept::All;
+        let pairs = analyze(&counts, &recipe, &options);
+        assert_eq!(fourier.lag_sums, LagSums::Fourier);
+        assert_eq!(pairs.lag_sums, LagSums::Pairs);
+        let curves = fourier.curves.g.iter().zip(&pairs.curves.g);
+        for (ours, expected) in
+            curves.chain(fourier.curves.g_error.iter().zip(&pairs.curves.g_error))
+        {
+            assert!((ours - expected).abs() < 1e-9, "{ours} against {expected}");
+        }
+        for (ours, expected) in fourier.relaxation.tau_s.iter().zip(&pairs.relaxation.tau_s) {
+            assert!(
+                (ours / expected - 1.0).abs() < 1e-6,
+                "{ours} against {expected}"
+            );
+        }
+        // Four positions are fewer than enter the mean of a long series: it is the same mean.
+        assert_eq!(fourier.two_time[0].position, None);
+        assert_eq!(fourier.two_time.len(), pairs.two_time.len());
+        for (ours, expected) in fourier.two_time[0]
+            .values
+            .iter()
+            .zip(&pairs.two_time[0].values)
+        {
+            assert!((ours - expected).abs() < 1e-12);
+        }
+        assert!(
+            fourier
+                .warnings
+                .iter()
+                .any(|warning| warning.code == "W044")
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use halotau::arrhenius::{ArrheniusFit, ArrheniusPoint, Average, GAS_CONSTANT, Le
 use halotau::axes::{QRange, TimeAxis, TimeBasis};
 use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
 use halotau::conditions::Conditions;
-use halotau::correlate::{CorrelationCurves, TwoTime};
+use halotau::correlate::{CorrelationCurves, LagSums, TwoTime};
 use halotau::fluctuate::FluctuationMap;
 use halotau::ndarray::{Array2, Array3};
 use halotau::quality::Quality;
@@ -176,6 +176,7 @@ pub(crate) fn analysis(
         time: time.clone(),
         recipe,
         n_ring_pixels: 209,
+        lag_sums: LagSums::Pairs,
         flattening: None,
         interval_factor: Some(1.75),
         distant_baseline: Some(1.002),

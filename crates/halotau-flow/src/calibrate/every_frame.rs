@@ -235,7 +235,7 @@ fn reduced(
         recipe.data = vec![block.clone()];
         let fingerprint = fingerprint::of(&input_paths(loaded, block))?;
         // One that is not complete, or of something else, is no reason to stop.
-        if let Ok(reduced) = Reduced::open(folder, &recipe)
+        if let Ok(reduced) = Reduced::open(folder, &recipe, 0)
             && reduced.fingerprint == fingerprint
         {
             return Ok(Some(reduced));

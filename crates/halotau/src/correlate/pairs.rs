@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
+use super::events::{add_products_of_events, are_few};
 use super::product::add_products;
 use crate::ring::PixelSeries;
 use crate::ring::pixel_series::Values;
@@ -43,9 +44,17 @@ impl PairSums {
         let part = pixels.start * stride..pixels.end * stride;
         let mut product = vec![0.0; stride * stride];
         let sums = match &series.values {
-            Values::F32 { values, block } => {
+            Values::F32 {
+                values,
+                block,
+                n_events,
+            } => {
                 let values = &values[part];
-                add_products(values, stride, *block, &mut product);
+                if are_few(*n_events, n_times * series.n_pixels()) {
+                    add_products_of_events(values, stride, &mut product);
+                } else {
+                    add_products(values, stride, *block, &mut product);
+                }
                 time_sums(values, stride, n_times)
             }
             Values::F64 {
@@ -93,24 +102,11 @@ impl PairSums {
         }
     }
 
-    /// Sums over both sets of pixels.
-    pub(super) fn plus(&self, other: &Self) -> Self {
-        self.combine(other, 1.0)
-    }
-
-    /// Sums over this set without a part of it.
-    pub(super) fn minus(&self, part: &Self) -> Self {
-        self.combine(part, -1.0)
-    }
-
-    fn combine(&self, other: &Self, sign: f64) -> Self {
-        let both = self.product.iter().zip(&other.product);
-        Self {
-            n_times: self.n_times,
-            stride: self.stride,
-            product: both.map(|(sum, other)| sum + sign * other).collect(),
-            means: self.means.combine(&other.means, sign),
-        }
+    /// Adds the sums over other pixels.
+    pub(super) fn add(&mut self, other: &Self) {
+        let both = self.product.iter_mut().zip(&other.product);
+        both.for_each(|(sum, other)| *sum += other);
+        self.means = self.means.combine(&other.means, 1.0);
     }
 
     /// Mean over pixels of one scan.
@@ -121,23 +117,15 @@ impl PairSums {
         }
     }
 
-    /// Writes G of one scan and each from `from` on; `from` is not before the first.
+    /// Products of one scan and each from `from` on; `from` is not before the first.
+    fn products_of(&self, first: usize, from: usize) -> &[f64] {
+        &self.product[first * self.stride..][from..self.n_times]
+    }
+
+    /// Writes G of one scan and each from `from` on.
     fn row(&self, first: usize, from: usize, values: &mut [f64]) {
-        let product = &self.product[first * self.stride..][from..self.n_times];
-        let values = values.iter_mut().zip(product);
-        match &self.means {
-            Means::Whole { sums, n_pixels } => {
-                for ((value, product), sum) in values.zip(&sums[from..]) {
-                    *value = product * n_pixels / (sums[first] * sum);
-                }
-            }
-            Means::Pairwise { sums, n_pixels } => {
-                for ((value, product), second) in values.zip(from..) {
-                    *value = product * n_pixels[[first, second]]
-                        / (sums[[first, second]] * sums[[second, first]]);
-                }
-            }
-        }
+        values.copy_from_slice(self.products_of(first, from));
+        self.means.normalize(first, from, values);
     }
 
     /// The sums of products themselves, `[time_1, time_2]`.
@@ -167,6 +155,19 @@ impl PairSums {
     /// Mean of G over the pairs of valid scans at each lag, `[lag]` from 1.
     pub(super) fn one_time(&self, valid: &[bool]) -> Vec<f64> {
         lag_means(valid, |first, later| self.row(first, first + 1, later))
+    }
+
+    /// As [`Self::one_time`] of this set without a part of it.
+    pub(super) fn one_time_without(&self, part: &Self, valid: &[bool]) -> Vec<f64> {
+        let means = self.means.combine(&part.means, -1.0);
+        lag_means(valid, |first, later| {
+            let whole = self.products_of(first, first + 1).iter();
+            let products = whole.zip(part.products_of(first, first + 1));
+            for (value, (whole, part)) in later.iter_mut().zip(products) {
+                *value = whole - part;
+            }
+            means.normalize(first, first + 1, later);
+        })
     }
 }
 
@@ -205,6 +206,23 @@ fn time_sums<T: Copy + Into<f64>>(values: &[T], padded: usize, n_times: usize) -
 }
 
 impl Means {
+    /// Turns products of one scan and each from `from` on into G.
+    fn normalize(&self, first: usize, from: usize, values: &mut [f64]) {
+        match self {
+            Self::Whole { sums, n_pixels } => {
+                for (value, sum) in values.iter_mut().zip(&sums[from..]) {
+                    *value = *value * n_pixels / (sums[first] * sum);
+                }
+            }
+            Self::Pairwise { sums, n_pixels } => {
+                for (value, second) in values.iter_mut().zip(from..) {
+                    *value = *value * n_pixels[[first, second]]
+                        / (sums[[first, second]] * sums[[second, first]]);
+                }
+            }
+        }
+    }
+
     fn combine(&self, other: &Self, sign: f64) -> Self {
         match (self, other) {
             (

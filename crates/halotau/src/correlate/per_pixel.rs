@@ -24,41 +24,62 @@ pub(super) fn sector_curves(
     valid: &[bool],
 ) -> (Vec<f64>, Vec<Vec<f64>>) {
     let n_lags = valid.len().saturating_sub(1);
-    let mut sums = vec![vec![0.0; n_lags]; n_sectors];
-    let mut n_pixels = vec![vec![0.0; n_lags]; n_sectors];
+    let mut sums = SectorSums::new(n_sectors, n_lags);
     for (counts, &sector) in ring.columns().into_iter().zip(sector) {
         for lag in 1..=n_lags {
             if let Some(g) = pixel_at_lag(counts, valid, lag) {
-                sums[sector][lag - 1] += g;
-                n_pixels[sector][lag - 1] += 1.0;
+                sums.add(sector, lag, g);
             }
         }
     }
-    let mean = |kept: &dyn Fn(usize) -> bool| -> Vec<f64> {
+    sums.curves(sector)
+}
+
+/// Sums of the g of pixels and their numbers, `[sector][lag]`.
+pub(super) struct SectorSums {
+    sums: Vec<Vec<f64>>,
+    n_pixels: Vec<Vec<f64>>,
+}
+
+impl SectorSums {
+    pub(super) fn new(n_sectors: usize, n_lags: usize) -> Self {
+        Self {
+            sums: vec![vec![0.0; n_lags]; n_sectors],
+            n_pixels: vec![vec![0.0; n_lags]; n_sectors],
+        }
+    }
+
+    /// Adds a pixel at a lag, from 1.
+    pub(super) fn add(&mut self, sector: usize, lag: usize, g: f64) {
+        self.sums[sector][lag - 1] += g;
+        self.n_pixels[sector][lag - 1] += 1.0;
+    }
+
+    /// g of all pixels and without each sector that holds pixels; `sector` is that of each pixel.
+    pub(super) fn curves(&self, sector: &[usize]) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let filled = (0..self.sums.len()).filter(|number| sector.contains(number));
+        let filled: Vec<usize> = filled.collect();
+        let without = match filled.len() {
+            0 | 1 => Vec::new(),
+            _ => filled
+                .iter()
+                .map(|&number| self.mean(Some(number)))
+                .collect(),
+        };
+        (self.mean(None), without)
+    }
+
+    fn mean(&self, left_out: Option<usize>) -> Vec<f64> {
+        let n_lags = self.sums.first().map_or(0, Vec::len);
+        let total = |of: &[Vec<f64>], lag: usize| -> f64 {
+            let kept = of.iter().enumerate();
+            let kept = kept.filter(|(sector, _)| Some(*sector) != left_out);
+            kept.map(|(_, values)| values[lag]).sum()
+        };
         (0..n_lags)
-            .map(|lag| {
-                let total = |of: &[Vec<f64>]| -> f64 {
-                    (0..n_sectors)
-                        .filter(|&sector| kept(sector))
-                        .map(|sector| of[sector][lag])
-                        .sum()
-                };
-                total(&sums) / total(&n_pixels)
-            })
+            .map(|lag| total(&self.sums, lag) / total(&self.n_pixels, lag))
             .collect()
-    };
-    let filled: Vec<usize> = (0..n_sectors)
-        .filter(|number| sector.contains(number))
-        .collect();
-    let without = if filled.len() < 2 {
-        Vec::new()
-    } else {
-        filled
-            .iter()
-            .map(|&left_out| mean(&|sector| sector != left_out))
-            .collect()
-    };
-    (mean(&|_| true), without)
+    }
 }
 
 fn pixel_at_lag(counts: ArrayView1<'_, f64>, valid: &[bool], lag: usize) -> Option<f64> {

@@ -15,8 +15,8 @@ pub struct SectorCurves {
     pub g: Vec<f64>,
     /// g without each sector that holds pixels, `[sector][lag]`.
     pub without: Vec<Vec<f64>>,
-    /// G of all pixels in the ring's normalization, `[time_1, time_2]`.
-    pub two_time: Array2<f64>,
+    /// G of all pixels in the ring's normalization, `[time_1, time_2]`, where it was computed.
+    pub two_time: Option<Array2<f64>>,
     /// Scans that entered: valid, and with counts in the ring.
     pub valid: Vec<bool>,
     /// Mean counts a pixel in each scan, `[time]`.
@@ -37,18 +37,20 @@ pub fn sector_curves(
     let mut first = 0;
     for run in sector.chunk_by(|a, b| a == b) {
         let sums = PairSums::of_pixels(series, first..first + run.len());
-        let part = &mut by_sector[run[0]];
-        *part = Some(match part.take() {
-            Some(earlier) => earlier.plus(&sums),
-            None => sums,
-        });
+        match &mut by_sector[run[0]] {
+            Some(earlier) => earlier.add(&sums),
+            none => *none = Some(sums),
+        }
         first += run.len();
     }
     let parts: Vec<PairSums> = by_sector.into_iter().flatten().collect();
     let whole = match parts.split_first() {
-        Some((first, [])) => first,
-        Some((first, rest)) => &rest.iter().fold(first.clone(), |sum, part| sum.plus(part)),
-        None => &PairSums::of(series),
+        Some((first, rest)) => {
+            let mut whole = first.clone();
+            rest.iter().for_each(|part| whole.add(part));
+            whole
+        }
+        None => PairSums::of(series),
     };
     let ring_mean: Vec<f64> = (0..series.n_times())
         .map(|time| whole.mean_at(time))
@@ -72,7 +74,7 @@ pub fn sector_curves(
         } else {
             parts
                 .iter()
-                .map(|part| whole.minus(part).one_time(&valid))
+                .map(|part| whole.one_time_without(part, &valid))
                 .collect()
         };
         (whole.one_time(&valid), without)
@@ -80,7 +82,7 @@ pub fn sector_curves(
     SectorCurves {
         g,
         without,
-        two_time,
+        two_time: Some(two_time),
         valid,
         ring_mean,
     }

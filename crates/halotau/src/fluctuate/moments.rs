@@ -34,7 +34,7 @@ impl TimeSums {
         let padded = series.padded();
         let part = pixels.start * padded..pixels.end * padded + TIME_PAD;
         match &series.values {
-            Values::F32 { values, block } => {
+            Values::F32 { values, block, .. } => {
                 sum_f32(Isa::best(), &values[part], padded, *block, self);
             }
             Values::F64 { values, .. } => {

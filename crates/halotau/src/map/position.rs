@@ -5,7 +5,10 @@ use ndarray::{Array2, s};
 use super::geometry::{self, Geometry, Half};
 use super::likelihood::PositionLikelihood;
 use crate::conditions::Measured;
-use crate::correlate::{Normalization, SectorCurves, n_pairs, sector_curves};
+use crate::correlate::{
+    FourierSums, LagSums, Normalization, SectorCurves, TwoTimeKept, n_pairs, pair_matrix,
+    sector_curves,
+};
 use crate::dynamics::{HalfRecord, LagClasses};
 use crate::fluctuate::{BandGeometry, Fluctuation, Grouping, fluctuation};
 use crate::quality::Quality;
@@ -50,6 +53,8 @@ pub(super) struct PositionTask<'a> {
     fitter: Option<KwwFitter>,
     /// Classes of lag and age, and the baseline, for the tests of the dynamics; `None` where they are not asked for.
     pub(super) classes: Option<(LagClasses, f64)>,
+    /// Where that is cheaper than all pairs of scans.
+    fourier: Option<FourierSums>,
 }
 
 /// Student's quantiles that the intervals and flags of a position need.
@@ -163,12 +168,34 @@ impl<'a> PositionTask<'a> {
                 .collect(),
             fitter: None,
             classes: None,
+            fourier: None,
         };
+        task.fourier = task
+            .prefers_fourier()
+            .then(|| FourierSums::new(reduction.time.len()));
         let is_used = |time| !measured.excluded.contains(&time);
         let used: Vec<bool> = (0..reduction.time.len()).map(is_used).collect();
         let weights = task.weights(&n_pairs(&used));
         task.fitter = Some(KwwFitter::new(&task.problem(&[], &weights)));
         task
+    }
+
+    /// Whether g is had without G: never where G of every position is kept.
+    fn prefers_fourier(&self) -> bool {
+        let dynamics = &self.recipe.dynamics;
+        let ring = self.reduction.annulus.ring(dynamics.q_range_per_nm);
+        let n_pixels = ring.map_or(0, |ring| ring.pixels.len());
+        let n_sectors = self.recipe.interval.sectors.max(1);
+        dynamics.two_time != TwoTimeKept::All
+            && LagSums::cheaper(self.reduction.time.len(), n_pixels, n_sectors) == LagSums::Fourier
+    }
+
+    /// How the mean over pairs of scans is computed.
+    pub(super) fn lag_sums(&self) -> LagSums {
+        match self.fourier {
+            Some(_) => LagSums::Fourier,
+            None => LagSums::Pairs,
+        }
     }
 
     /// The prepared fit, where it has these weights.
@@ -199,15 +226,16 @@ impl<'a> PositionTask<'a> {
         at: Position,
         geometry: &Geometry,
     ) -> Array2<f64> {
-        self.curves(rings, at, geometry).two_time
+        pair_matrix(&self.series(rings, at, &geometry.ring))
     }
 
+    /// All results of one position, and G where g is computed from it.
     pub(super) fn analyze(
         &self,
         rings: &RingSeries,
         at: Position,
         geometry: &Geometry,
-    ) -> (PositionResult, Array2<f64>) {
+    ) -> (PositionResult, Option<Array2<f64>>) {
         let curves = self.curves(rings, at, geometry);
         let valid = valid_times(rings, at, self.measured);
         let fluctuation = self.fluctuation(rings, at, &geometry.band);
@@ -349,15 +377,20 @@ impl<'a> PositionTask<'a> {
             values.tau_s = fit.tau_s;
         }
         values.fluctuation = self.fluctuation(rings, at, &half.band).value;
-        let record = self.classes.as_ref().map(|(classes, baseline)| {
-            HalfRecord::new(
-                classes,
-                curves.two_time.view(),
-                &curves.valid,
-                *baseline,
-                values.tau_s,
-            )
-        });
+        let matrix = curves.two_time.as_ref();
+        let record = self
+            .classes
+            .as_ref()
+            .zip(matrix)
+            .map(|((classes, baseline), two_time)| {
+                HalfRecord::new(
+                    classes,
+                    two_time.view(),
+                    &curves.valid,
+                    *baseline,
+                    values.tau_s,
+                )
+            });
         (values, record)
     }
 
@@ -413,16 +446,19 @@ impl<'a> PositionTask<'a> {
         sectors: &[usize],
         n_sectors: usize,
     ) -> SectorCurves {
-        let factors = geometry::factors(pixels, &self.reduction.annulus, self.flatten);
-        let series = PixelSeries::gather(rings, (at.row, at.col), pixels, factors.as_deref());
+        let series = self.series(rings, at, pixels);
         let valid = valid_times(rings, at, self.measured);
-        sector_curves(
-            &series,
-            sectors,
-            n_sectors,
-            &valid,
-            self.recipe.dynamics.normalization,
-        )
+        let normalization = self.recipe.dynamics.normalization;
+        let fourier = self.fourier.as_ref().and_then(|fourier| {
+            fourier.sector_curves(&series, sectors, n_sectors, &valid, normalization)
+        });
+        fourier.unwrap_or_else(|| sector_curves(&series, sectors, n_sectors, &valid, normalization))
+    }
+
+    /// The counts that are correlated.
+    fn series(&self, rings: &RingSeries, at: Position, pixels: &[usize]) -> PixelSeries {
+        let factors = geometry::factors(pixels, &self.reduction.annulus, self.flatten);
+        PixelSeries::gather(rings, (at.row, at.col), pixels, factors.as_deref())
     }
 
     fn tau_interval(

@@ -129,6 +129,7 @@ pub(super) fn assemble(
             .annulus
             .ring(recipe.dynamics.q_range_per_nm)
             .map_or(0, |ring| ring.pixels.len()),
+        lag_sums: task.lag_sums(),
         flattening: None,
         interval_factor: None,
         distant_baseline: None,

@@ -36,7 +36,12 @@ pub struct PixelSeries {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Values {
     /// Integers so small that the products of a block of pixels are exact.
-    F32 { values: Vec<f32>, block: usize },
+    F32 {
+        values: Vec<f32>,
+        block: usize,
+        /// Samples that are not zero.
+        n_events: usize,
+    },
     /// Anything else; NaN marks a missing sample where there is one.
     F64 { values: Vec<f64>, has_nan: bool },
 }
@@ -88,7 +93,12 @@ impl PixelSeries {
             let mut values = vec![0.0_f32; self.len()];
             turn(isa, counts, order, &mut values, |_, count: C| count.f32());
             if let Some(block) = exact_block(f64::from(largest(isa, &values))) {
-                self.values = Values::F32 { values, block };
+                let n_events = values.iter().filter(|&&value| value != 0.0).count();
+                self.values = Values::F32 {
+                    values,
+                    block,
+                    n_events,
+                };
                 return self;
             }
         }
