@@ -9,7 +9,7 @@ use halotau::axes::{QRange, TimeAxis, TimeBasis};
 use halotau::beam::Dose;
 use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
 use halotau::conditions::Conditions;
-use halotau::correlate::{CorrelationCurves, Flattening, TwoTime};
+use halotau::correlate::{CorrelationCurves, Flattening, LagSums, TwoTime};
 use halotau::current::{LeftOut, Reason};
 use halotau::drift::{Course, Drift, DriftOrigin};
 use halotau::dynamics::Dynamics;
@@ -297,6 +297,7 @@ pub(crate) fn analysis() -> Analysis {
         Array2::from_shape_simple_fn((N_TIMES, N_TIMES), || 1.0 + stream.number())
     };
     Analysis {
+        lag_sums: LagSums::Fourier,
         dynamics: Some(Dynamics {
             n_tiles: 4,
             n_positions: 9,
