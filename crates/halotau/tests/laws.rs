@@ -123,7 +123,7 @@ fn bits(analysis: &Analysis) -> Vec<u64> {
 
 #[test]
 fn a_long_series_has_the_same_curves_with_and_without_the_matrices() {
-    const LONG: usize = 520;
+    const LONG: usize = 800;
     let counts = series_of(LONG, 100.0, 8, 2, 2);
     let options = Options {
         times_s: (0..LONG).map(|time| 10.0 * time as f64).collect(),

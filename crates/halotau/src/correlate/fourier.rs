@@ -44,17 +44,17 @@ const MIN_TIMES: usize = 256;
 const PRODUCT_NS: f64 = 0.012;
 
 /// Nanoseconds a pair of scans for each sector's matrix: added, subtracted, normalized, averaged.
-const MATRIX_NS: f64 = 1.2;
+const MATRIX_NS: f64 = 2.5;
 
 /// Nanoseconds a point of a transform and factor of two of its length, two pixels at once.
-const TRANSFORM_NS: f64 = 0.9;
+const TRANSFORM_NS: f64 = 1.0;
 
 impl LagSums {
     /// The cheaper one for T scans, n pixels and s sectors that are left out one after another.
     ///
     /// ```text
-    /// pairs:    T² · (n · 0.012 ns + (s + 1) · 1.2 ns)
-    /// Fourier:  (s + 1) · n/2 · L log2 L · 0.9 ns,        L = 2 T
+    /// pairs:    T² · (n · 0.012 ns + (s + 1) · 2.5 ns)
+    /// Fourier:  (s + 1) · n/2 · L log2 L · 1.0 ns,        L = 2 T
     /// ```
     ///
     /// Always pairs below 256 scans. The numbers are of one core with 64-byte vectors (`bench/README.md`); on another processor the
