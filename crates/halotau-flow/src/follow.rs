@@ -300,7 +300,7 @@ fn say_expected(found: Extent) -> String {
 /// The maps as a table; NaN is left empty.
 fn csv(maps: &LiveMaps, found: Extent) -> String {
     let mut text = format!(
-        "# halotau live maps: scans 1 to {} of {}; ring normalization, no drift correction; see the results of the finished record\n\
+        "# halotau live maps: scans 1 to {} of {}; no drift correction; see the results of the finished record\n\
          row,col,tau_s,contrast,fluctuation\n",
         maps.n_times,
         say_expected(found)
