@@ -340,6 +340,17 @@ pub struct LegendEntry {
     pub paint: Paint,
 }
 
+/// The vertical axis of a panel made longer at its upper end, so that a legend of so many lines covers no data.
+pub fn with_legend(axis: Axis, place: Rect, n_lines: usize) -> Axis {
+    let share = (n_lines as f64 * (SMALL + 3.0) + 4.0) / place.height;
+    let stretch = 1.0 / (1.0 - share.clamp(0.0, 0.6));
+    let max = match axis.scale {
+        Scale::Linear => axis.min + (axis.max - axis.min) * stretch,
+        Scale::Log => axis.min * (axis.max / axis.min).powf(stretch),
+    };
+    Axis { max, ..axis }
+}
+
 /// A legend with its upper left corner at a point, one line an entry. Returns its width.
 pub fn legend(svg: &mut Svg, x: f64, y: f64, entries: &[LegendEntry]) -> f64 {
     let mut widest = 0.0_f64;

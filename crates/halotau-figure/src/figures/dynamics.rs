@@ -3,7 +3,7 @@
 use halotau::analysis::{Analysis, Estimate};
 use halotau::dynamics::{Aging, AtLag, Dynamics, FourPoint};
 
-use crate::axes::{LegendEntry, Marker, Plot, legend, panel_heading};
+use crate::axes::{LegendEntry, Marker, Plot, legend, panel_heading, with_legend};
 use crate::color::Rgb;
 use crate::error::{Error, Result};
 use crate::font::Text;
@@ -132,7 +132,8 @@ pub fn dynamics_in_time(analysis: &Analysis) -> Result<Svg> {
     let place = frame(2, 3);
     let (both, chi) = (at_lags(&fluctuations.both), at_lags(&fluctuations.chi));
     let all: Vec<Point> = both.iter().chain(&chi).copied().collect();
-    let plot = Plot::new(place, lag_axis(&chi), around(Scale::Linear, &all, &[0.0]));
+    let y = with_legend(around(Scale::Linear, &all, &[0.0]), place, 2);
+    let plot = Plot::new(place, lag_axis(&chi), y);
     let heading = Text::new("fluctuation in time");
     panel_heading(
         &mut svg,
@@ -174,11 +175,12 @@ fn courses(svg: &mut Svg, place: Rect, aging: &Aging, record_s: f64) {
         .iter()
         .flat_map(|course| course.points.iter().copied())
         .collect();
-    let plot = Plot::new(
-        place,
-        Axis::linear(0.0, record_s),
+    let y = with_legend(
         around(Scale::Linear, &all, &[0.0]),
+        place,
+        aging.course.len(),
     );
+    let plot = Plot::new(place, Axis::linear(0.0, record_s), y);
     let heading = Text::new("correlation against age");
     panel_heading(svg, place.x - 20.0, 10.5, 0, heading, place.width + 20.0);
     plot.grid(svg);
@@ -222,11 +224,8 @@ fn windows(svg: &mut Svg, place: Rect, aging: &Aging, record_s: f64) {
         (0.75 * record_s, aging.tau_late_s),
     ];
     let all: Vec<Point> = windows.iter().chain(&halves).copied().collect();
-    let plot = Plot::new(
-        place,
-        Axis::linear(0.0, record_s),
-        around(Scale::Log, &all, &[]),
-    );
+    let y = with_legend(around(Scale::Log, &all, &[]), place, 2);
+    let plot = Plot::new(place, Axis::linear(0.0, record_s), y);
     let heading = Text::default().italic("τ").plain(" against age");
     panel_heading(svg, place.x - 20.0, 10.5, 1, heading, place.width + 20.0);
     plot.grid(svg);
@@ -401,7 +400,8 @@ pub fn dynamics_form(analysis: &Analysis) -> Result<Svg> {
             .copied()
             .collect();
         let x = Axis::around(Scale::Log, all.iter().map(|point| point.0), 0.12);
-        let plot = Plot::new(place, x, around(Scale::Linear, &all, &[1.0]));
+        let y = with_legend(around(Scale::Linear, &all, &[1.0]), place, 3);
+        let plot = Plot::new(place, x, y);
         let heading = Text::new("stretch of mean curves");
         panel_heading(
             &mut svg,
