@@ -120,12 +120,13 @@ impl Experiment {
         self.command(words).output().unwrap().into()
     }
 
-    /// Starts the command and waits until the first shard of `out` is complete.
+    /// Starts the command and waits until it has completed a shard of `out`.
     pub(crate) fn started(&self, words: &str) -> Child {
-        let mut child = self.command(words).spawn().unwrap();
         let manifest = self.path("out/reduction.zarr/manifest.jsonl");
-        let is_empty = || fs::metadata(&manifest).map_or(0, |file| file.len()) == 0;
-        while is_empty() && child.try_wait().unwrap().is_none() {
+        let len = || fs::metadata(&manifest).map_or(0, |file| file.len());
+        let before = len();
+        let mut child = self.command(words).spawn().unwrap();
+        while len() <= before && child.try_wait().unwrap().is_none() {
             thread::sleep(Duration::from_millis(1));
         }
         child
