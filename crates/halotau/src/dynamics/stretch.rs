@@ -10,7 +10,7 @@
 //!
 //! Choosing slow positions by the half that is then averaged would choose slow noise and bend the curve; the other half knows nothing of it.
 //! Groups hold positions of different tau still, because tau of a half is noisy, so that their stretch lies between that of the region and that of a
-//! place. Models are compared by the [covariance](super::covariance) of the lags among tiles.
+//! place. Models are compared by the covariance of the lags among tiles.
 
 use serde::{Deserialize, Serialize};
 
