@@ -314,6 +314,13 @@ fn the_whole_job_runs_and_its_results_are_used_again() {
     // The data is not needed any more.
     fs::remove_dir_all(folder.path().join("data")).unwrap();
     assert_eq!(done("analyze out -q --json").json(), summary);
+    // The next experiment is planned from the series or from one temperature of it.
+    for (folder, n_temperatures) in [("out", 2), ("out/673K", 1)] {
+        let planned = done(&format!("plan --from {folder} --json")).json();
+        let expected = planned["expected"]["temperatures"].as_array().unwrap();
+        assert_eq!(expected.len(), n_temperatures);
+        assert_eq!(planned["settings"]["n_times"], 30);
+    }
     let series = done("series out/633K out/673K -o study -q --json").json();
     assert_eq!(series["arrhenius"], summary["arrhenius"]);
     done("figure out -o figures -q");

@@ -9,11 +9,13 @@ use halotau::calibrate::Calibration;
 use halotau::plan::{Estimator, Plan, PlanSettings, plan};
 use halotau::recipe::Recipe;
 use halotau::relax::{self, Weights};
+use halotau_io::reduction_folder::ReductionReader;
 use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::error::{Error, Result};
 use crate::recipe_file::{self, merge, override_settings};
+use crate::reduce::REDUCTION;
 use crate::series;
 
 mod text;
@@ -291,12 +293,17 @@ fn of_analyses(known: &mut Table, analyses: &[Analysis], folder: &Path) {
     let text = fs::read_to_string(folder.join("calibration.toml")).unwrap_or_default();
     if let Ok(calibration) = toml::from_str::<Calibration>(&text) {
         let bin = first.recipe.pattern.bin.max(1);
-        let (rows, cols) = calibration.pixel_valid.dim();
         set(
             known,
             "q_step_per_nm",
             calibration.q_step_per_nm * bin as f64,
         );
+    }
+    // Where the counts were not kept, patterns are those of the defaults.
+    let reduction = ReductionReader::open(&folder.join(REDUCTION));
+    if let Ok(reduction) = reduction.and_then(|reader| reader.reduction()) {
+        let bin = first.recipe.pattern.bin.max(1);
+        let (rows, cols) = reduction.mean_pattern.dim();
         set(known, "pattern_rows", (rows / bin) as i64);
         set(known, "pattern_cols", (cols / bin) as i64);
     }
