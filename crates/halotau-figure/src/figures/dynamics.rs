@@ -52,6 +52,28 @@ fn around(scale: Scale, points: &[Point], also: &[f64]) -> Axis {
     Axis::around(scale, values.iter().copied().chain(ends), 0.08)
 }
 
+/// Heading and grid of a panel.
+fn begin_panel(svg: &mut Svg, plot: &Plot, place: Rect, index: usize, heading: Text) {
+    panel_heading(
+        svg,
+        place.x - 20.0,
+        10.5,
+        index,
+        heading,
+        place.width + 20.0,
+    );
+    plot.grid(svg);
+}
+
+/// A marker's line of a legend.
+fn entry(text: &str, marker: Marker, color: Rgb) -> LegendEntry {
+    LegendEntry {
+        text: Text::new(text),
+        marker: Some(marker),
+        paint: Paint::fill(color),
+    }
+}
+
 fn bars(svg: &mut Svg, plot: &Plot, points: &[Point], color: Rgb, marker: Marker) {
     let intervals = points
         .iter()
@@ -135,15 +157,7 @@ pub fn dynamics_in_time(analysis: &Analysis) -> Result<Svg> {
     let y = with_legend(around(Scale::Linear, &all, &[0.0]), place, 2);
     let plot = Plot::new(place, lag_axis(&chi), y);
     let heading = Text::new("fluctuation in time");
-    panel_heading(
-        &mut svg,
-        place.x - 20.0,
-        10.5,
-        2,
-        heading,
-        place.width + 20.0,
-    );
-    plot.grid(&mut svg);
+    begin_panel(&mut svg, &plot, place, 2, heading);
     plot.clipped(&mut svg, |svg| {
         zero_line(svg, &plot, 0.0);
         bars(svg, &plot, &both, MUTED, Marker::Square);
@@ -151,11 +165,6 @@ pub fn dynamics_in_time(analysis: &Analysis) -> Result<Svg> {
     });
     let label = Text::new("Variance / contrast").superscript("2");
     plot.axes(&mut svg, &lag_label(), &label);
-    let entry = |text: &str, marker, color| LegendEntry {
-        text: Text::new(text),
-        marker: Some(marker),
-        paint: Paint::fill(color),
-    };
     legend(
         &mut svg,
         place.x + 5.0,
@@ -182,8 +191,7 @@ fn courses(svg: &mut Svg, place: Rect, aging: &Aging, record_s: f64) {
     );
     let plot = Plot::new(place, Axis::linear(0.0, record_s), y);
     let heading = Text::new("correlation against age");
-    panel_heading(svg, place.x - 20.0, 10.5, 0, heading, place.width + 20.0);
-    plot.grid(svg);
+    begin_panel(svg, &plot, place, 0, heading);
     let n = aging.course.len();
     let mut entries = Vec::new();
     for (index, course) in aging.course.iter().enumerate() {
@@ -227,19 +235,13 @@ fn windows(svg: &mut Svg, place: Rect, aging: &Aging, record_s: f64) {
     let y = with_legend(around(Scale::Log, &all, &[]), place, 2);
     let plot = Plot::new(place, Axis::linear(0.0, record_s), y);
     let heading = Text::default().italic("τ").plain(" against age");
-    panel_heading(svg, place.x - 20.0, 10.5, 1, heading, place.width + 20.0);
-    plot.grid(svg);
+    begin_panel(svg, &plot, place, 1, heading);
     plot.clipped(svg, |svg| {
         bars(svg, &plot, &windows, FAST, Marker::Circle);
         bars(svg, &plot, &halves, SLOW, Marker::Diamond);
     });
     let label = Text::new("Relaxation time ").italic("τ").plain(" (s)");
     plot.axes(svg, &Text::new("Age (s)"), &label);
-    let entry = |text: &str, marker, color| LegendEntry {
-        text: Text::new(text),
-        marker: Some(marker),
-        paint: Paint::fill(color),
-    };
     legend(
         svg,
         place.x + 5.0,
@@ -268,15 +270,7 @@ pub fn dynamics_in_space(analysis: &Analysis) -> Result<Svg> {
     let chi4 = at_lags(&four.chi4);
     let plot = Plot::new(place, lag_axis(&chi4), around(Scale::Linear, &chi4, &[0.0]));
     let heading = Text::new("four-point susceptibility");
-    panel_heading(
-        &mut svg,
-        place.x - 20.0,
-        10.5,
-        0,
-        heading,
-        place.width + 20.0,
-    );
-    plot.grid(&mut svg);
+    begin_panel(&mut svg, &plot, place, 0, heading);
     plot.clipped(&mut svg, |svg| {
         zero_line(svg, &plot, 0.0);
         bars(svg, &plot, &chi4, SLOW, Marker::Circle);
@@ -292,15 +286,7 @@ pub fn dynamics_in_space(analysis: &Analysis) -> Result<Svg> {
     let x = Axis::linear(0.0, s4.last().map_or(1.0, |point| 1.03 * point.0));
     let plot = Plot::new(place, x, around(Scale::Linear, &s4, &[0.0]));
     let heading = Text::new(&format!("at {} s", short_number(four.lag_s.round())));
-    panel_heading(
-        &mut svg,
-        place.x - 20.0,
-        10.5,
-        2,
-        heading,
-        place.width + 20.0,
-    );
-    plot.grid(&mut svg);
+    begin_panel(&mut svg, &plot, place, 2, heading);
     plot.clipped(&mut svg, |svg| {
         zero_line(svg, &plot, 0.0);
         bars(svg, &plot, &s4, SLOW, Marker::Circle);
@@ -331,8 +317,7 @@ fn four_point_correlation(svg: &mut Svg, place: Rect, four: &FourPoint) {
     let x = Axis::linear(0.0, g4.last().map_or(1.0, |point| 1.03 * point.0));
     let plot = Plot::new(place, x, around(Scale::Linear, &g4, &[0.0]));
     let heading = Text::new(&format!("at {} s", short_number(four.lag_s.round())));
-    panel_heading(svg, place.x - 20.0, 10.5, 1, heading, place.width + 20.0);
-    plot.grid(svg);
+    begin_panel(svg, &plot, place, 1, heading);
     let height = g4.first().map_or(f64::NAN, |point| point.1.value);
     let gauss = |length: f64| -> Vec<(f64, f64)> {
         (0..=80)
@@ -403,15 +388,7 @@ pub fn dynamics_form(analysis: &Analysis) -> Result<Svg> {
         let y = with_legend(around(Scale::Linear, &all, &[1.0]), place, 3);
         let plot = Plot::new(place, x, y);
         let heading = Text::new("stretch of mean curves");
-        panel_heading(
-            &mut svg,
-            place.x - 20.0,
-            10.5,
-            panel,
-            heading,
-            place.width + 20.0,
-        );
-        plot.grid(&mut svg);
+        begin_panel(&mut svg, &plot, place, panel, heading);
         plot.clipped(&mut svg, |svg| {
             zero_line(svg, &plot, 1.0);
             bars(svg, &plot, &groups, FAST, Marker::Circle);
@@ -419,11 +396,6 @@ pub fn dynamics_form(analysis: &Analysis) -> Result<Svg> {
             bars(svg, &plot, &local, MUTED, Marker::Square);
         });
         plot.axes(&mut svg, &tau_label(), &Text::new("Stretch exponent"));
-        let entry = |text: &str, marker, color| LegendEntry {
-            text: Text::new(text),
-            marker: Some(marker),
-            paint: Paint::fill(color),
-        };
         legend(
             &mut svg,
             place.x + 5.0,
@@ -454,15 +426,7 @@ pub fn dynamics_form(analysis: &Analysis) -> Result<Svg> {
             .italic("τ")
             .plain(" of rings of ")
             .italic("Q");
-        panel_heading(
-            &mut svg,
-            place.x - 20.0,
-            10.5,
-            panel,
-            heading,
-            place.width + 20.0,
-        );
-        plot.grid(&mut svg);
+        begin_panel(&mut svg, &plot, place, panel, heading);
         // The halo in the same frame: its highest at four fifths of the height.
         let most = rings
             .rings
