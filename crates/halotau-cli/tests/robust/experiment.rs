@@ -107,6 +107,22 @@ impl Experiment {
         command
     }
 
+    /// The command below `strace`, which makes a system call fail or kill it.
+    pub(crate) fn injected(&self, call: &str, event: &str, words: &str) -> Outcome {
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{event}"));
+        let strace = [
+            "strace",
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+        ];
+        self.below(&strace, words).output().unwrap().into()
+    }
+
     fn dress(&self, command: &mut Command, words: &str) {
         command
             .args(words.split_whitespace())

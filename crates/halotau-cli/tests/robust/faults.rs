@@ -140,24 +140,8 @@ fn a_read_that_fails_once_is_repeated_and_a_broken_disk_is_74() {
     }
     let experiment = Experiment::new();
     let whole = experiment.whole();
-    let inject = |syscall: &str, event: &str| -> Outcome {
-        let (trace, inject) = (
-            format!("trace={syscall}"),
-            format!("inject={syscall}:{event}"),
-        );
-        let strace = [
-            "strace",
-            "-f",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ];
-        let output = experiment.below(&strace, "reduce recipe.toml -o out -q --threads 1");
-        let outcome = { output }.output().unwrap();
-        outcome.into()
+    let inject = |call: &str, event: &str| {
+        experiment.injected(call, event, "reduce recipe.toml -o out -q --threads 1")
     };
     inject("pread64", "error=EIO:when=7").is(0);
     assert!(experiment.bytes("out/reduction.zarr") == whole);
@@ -176,21 +160,7 @@ fn a_read_that_fails_once_is_repeated_and_a_broken_disk_is_74() {
     fs::remove_dir_all(experiment.path("out")).unwrap();
     // One bad place: the other shards are there afterwards.
     let words = "reduce recipe.toml -o out --threads 1 --keep-going";
-    let event = "inject=pread64:error=EIO:when=40..42";
-    let strace = [
-        "strace",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=pread64",
-        "-e",
-        event,
-    ];
-    let failed: Outcome = { experiment.below(&strace, words) }
-        .output()
-        .unwrap()
-        .into();
+    let failed = experiment.injected("pread64", "error=EIO:when=40..42", words);
     failed.is(74).says("going on with the others");
     let resumed = experiment.resumes_to(&whole, "bad place");
     resumed.says("resuming: 7 of 8 shards");

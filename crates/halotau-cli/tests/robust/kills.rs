@@ -61,24 +61,10 @@ fn killed_at_system_calls_the_next_run_ends_with_the_same_bytes() {
         ("mkdir", 6),
         ("ftruncate", 1),
     ] {
-        let inject = format!("inject={call}:signal=KILL:when={number}");
-        let trace = format!("trace={call}");
-        let strace = [
-            "strace",
-            "-f",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ];
-        let killed = experiment
-            .below(&strace, "reduce recipe.toml -o out -q")
-            .output()
-            .unwrap();
-        n_killed += usize::from(!killed.status.success());
-        experiment.resumes_to(&whole, &inject);
+        let event = format!("signal=KILL:when={number}");
+        let killed = experiment.injected(call, &event, "reduce recipe.toml -o out -q");
+        n_killed += usize::from(killed.code != Some(0));
+        experiment.resumes_to(&whole, &format!("{call}:{event}"));
         std::fs::remove_dir_all(experiment.path("out")).unwrap();
     }
     println!("{n_killed} of 8 runs were killed");
