@@ -3,15 +3,18 @@
 //! `plan [experiments]` draws pairs of maps of a true rank correlation as normal fields: true maps and errors with the correlations over the
 //! field, the reliabilities and the likeness of errors that the plan states. The program's own test says in how many a relation is found.
 
+#[path = "../../crates/halotau/tests/plan/smooth.rs"]
+mod smooth;
+
 use std::f64::consts::PI;
 
 use halotau::ndarray::Array2;
 use halotau::plan::{Estimator, ExpectedRelation, PlanSettings, plan};
 use halotau::relate::{HalfMaps, decoupled};
-use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 use rayon::prelude::*;
+use smooth::smooth;
 
 /// Full width at half maximum of a normal distribution in standard deviations.
 const FWHM_PER_SIGMA: f64 = 2.354_820_045_030_949;
@@ -120,30 +123,4 @@ fn experiment(settings: &PlanSettings, expected: &ExpectedRelation, seed: u64) -
     };
     let ([tau_a, v_a], [tau_b, v_b]) = (half(), half());
     [tau_a, v_a, tau_b, v_b]
-}
-
-/// White noise through a normal window, with unit variance: its correlation is `exp(−d²/(4 w²))`.
-fn smooth(n: usize, window_steps: f64, rng: &mut Xoshiro256PlusPlus) -> Array2<f64> {
-    let reach = (4.0 * window_steps).ceil() as usize;
-    let mut window: Vec<f64> = (0..=2 * reach)
-        .map(|at| {
-            let z = (at as f64 - reach as f64) / window_steps;
-            libm::exp(-0.5 * z * z)
-        })
-        .collect();
-    let norm = window.iter().map(|w| w * w).sum::<f64>().sqrt();
-    window.iter_mut().for_each(|w| *w /= norm);
-    let wide = n + 2 * reach;
-    let white =
-        Array2::from_shape_simple_fn((wide, wide), || -> f64 { StandardNormal.sample(rng) });
-    let along_rows = Array2::from_shape_fn((n, wide), |(row, col)| {
-        (0..window.len())
-            .map(|k| window[k] * white[[row + k, col]])
-            .sum::<f64>()
-    });
-    Array2::from_shape_fn((n, n), |(row, col)| {
-        (0..window.len())
-            .map(|k| window[k] * along_rows[[row, col + k]])
-            .sum()
-    })
 }

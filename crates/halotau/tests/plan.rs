@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "plan/smooth.rs"]
+mod smooth;
+
 use halotau::calibrate::Calibration;
 use halotau::map;
 use halotau::ndarray::Array2;
@@ -12,8 +15,8 @@ use halotau::relate::{HalfMaps, decoupled};
 use halotau::simulate::{BeamStop, Simulation, SimulationSettings};
 use halotau::source::FrameSource;
 use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use smooth::smooth;
 
 const NO_STOP: BeamStop = BeamStop {
     radius_per_nm: 0.0,
@@ -83,29 +86,6 @@ fn errors_are_those_that_the_analysis_has() {
             "found {found:.4}, planned {expected:.4}"
         );
     }
-}
-
-/// White noise through a normal window, with unit variance: correlation `exp(−d²/(4 w²))`.
-fn smooth(n: usize, window_steps: f64, rng: &mut Xoshiro256PlusPlus) -> Array2<f64> {
-    let reach = (4.0 * window_steps).ceil() as usize;
-    let mut window: Vec<f64> = (0..=2 * reach)
-        .map(|at| (-((at as f64 - reach as f64) / window_steps).powi(2) / 2.0).exp())
-        .collect();
-    let norm = window.iter().map(|w| w * w).sum::<f64>().sqrt();
-    window.iter_mut().for_each(|w| *w /= norm);
-    let wide = n + 2 * reach;
-    let white =
-        Array2::from_shape_simple_fn((wide, wide), || -> f64 { StandardNormal.sample(rng) });
-    let rows = Array2::from_shape_fn((n, wide), |(row, col)| {
-        (0..window.len())
-            .map(|k| window[k] * white[[row + k, col]])
-            .sum::<f64>()
-    });
-    Array2::from_shape_fn((n, n), |(row, col)| {
-        (0..window.len())
-            .map(|k| window[k] * rows[[row, col + k]])
-            .sum()
-    })
 }
 
 #[test]

@@ -11,9 +11,9 @@ use halotau::relax::{
     BaselineMode, ExponentFactor, KwwProblem, Stretch, Weights, fit, lag_weights,
 };
 use halotau::series::Position;
-use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::SeedableRng;
 
 /// What is simulated. Times are in records.
 pub(crate) struct Light {
