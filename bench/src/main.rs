@@ -95,17 +95,7 @@ fn run() -> Outcome {
     let weights: Vec<f64> = n_pairs.iter().map(|&pairs| pairs as f64).collect();
     let (seconds, tau_s) = fastest(|| fit_all(&curves, &lag_s, &weights));
     row("fit", "halotau", ring_bytes, seconds);
-    let mut ratios: Vec<f64> = tau_s
-        .iter()
-        .zip(&simulated.tau_s)
-        .map(|(fit, truth)| fit / truth)
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
-    assert!(
-        (median - 1.0).abs() < TAU_TOLERANCE,
-        "median of tau / truth is {median}"
-    );
+    let median = simulated::median_ratio(tau_s.iter(), &simulated.tau_s, TAU_TOLERANCE);
 
     let recipe = Recipe::of(Profile::Paper);
     let annulus_bytes = n_patterns * (reduction.annulus.len() * count_bytes(&series[0])) as f64;

@@ -94,19 +94,7 @@ fn run() -> Outcome {
                 1e3 * seconds / n_positions
             );
         }
-        let mut ratios: Vec<f64> = analysis
-            .relaxation
-            .tau_s
-            .iter()
-            .zip(&truth)
-            .map(|(tau, truth)| tau / truth)
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        let median = ratios[ratios.len() / 2];
-        assert!(
-            (median - 1.0).abs() < TAU_TOLERANCE,
-            "median of tau / truth is {median}"
-        );
+        simulated::median_ratio(analysis.relaxation.tau_s.iter(), &truth, TAU_TOLERANCE);
         answers.push(analysis);
     }
     let (binned, native) = (&answers[0], &answers[2]);

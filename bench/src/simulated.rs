@@ -114,3 +114,22 @@ fn write_npy(
     }
     file.flush()
 }
+
+/// The median of tau over its truth, checked to be 1.
+///
+/// # Panics
+/// Panics where it is not: a benchmark of a wrong answer is none.
+pub(crate) fn median_ratio<'a>(
+    tau_s: impl Iterator<Item = &'a f64>,
+    truth_s: &[f64],
+    tolerance: f64,
+) -> f64 {
+    let mut ratios: Vec<f64> = tau_s.zip(truth_s).map(|(tau, truth)| tau / truth).collect();
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ratios.len() / 2];
+    assert!(
+        (median - 1.0).abs() < tolerance,
+        "median of tau / truth is {median}"
+    );
+    median
+}
