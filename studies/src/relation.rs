@@ -7,7 +7,7 @@
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- arrhenius 20   # series of constant tau with the paper's records
 //! ```
 //!
-//! A second number is the first seed. The glass is made by `light.rs`: pixels of the ring 4.2-4.6 1/nm alone, so that tau and V of a half of the
+//! A second number is the first seed; after it `independent` or `overlapping` leaves out the other in `size`. The glass is made by `light.rs`: pixels of the ring 4.2-4.6 1/nm alone, so that tau and V of a half of the
 //! directions rest on about 14 speckles, a seventh of what the band holds.
 
 mod light;
@@ -173,7 +173,7 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
     (mean, (variance / n).sqrt())
 }
 
-fn size(n_sets: u64, first: u64) {
+fn size(n_sets: u64, first: u64, only: Option<&str>) {
     println!(
         "layout,speckles at -Q,situation,data sets,positions,found at 5 %,mean r,error,tau halves,V halves,\
          phases found,torus found,coupled rho,predicted as here,predicted one tau"
@@ -184,6 +184,9 @@ fn size(n_sets: u64, first: u64) {
         ("independent", (10, 10), None),
         ("overlapping", (24, 24), Some(0.32)),
     ] {
+        if only.is_some_and(|only| only != layout) {
+            continue;
+        }
         for (friedel, truth) in [
             (false, Truth::One(0.3)),
             (false, Truth::One(1.0)),
@@ -395,6 +398,6 @@ fn main() {
                 pixels.n_speckles(&all)
             );
         }
-        _ => size(n, first),
+        _ => size(n, first, arguments.get(3).map(String::as_str)),
     }
 }

@@ -6,6 +6,7 @@
 mod dynamics;
 mod energy;
 mod headline;
+mod heterogeneity;
 mod html;
 mod methods;
 mod relation;

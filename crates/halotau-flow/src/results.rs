@@ -23,6 +23,7 @@ use halotau::correlate::Flattening;
 use halotau::current::{BeamCurrent, LeftOut};
 use halotau::drift::Drift;
 use halotau::dynamics::Dynamics;
+use halotau::heterogeneity::Heterogeneity;
 use halotau::ndarray::Array2;
 use halotau::recipe::Recipe;
 use halotau::relate::{CombinedRelation, DecoupledRelation, RelationChecks, StructureDynamics};
@@ -102,6 +103,10 @@ pub struct TemperatureSummary {
     pub relation_checks: Option<RelationChecks>,
     /// The relation as a sentence.
     pub verdict: Option<String>,
+    /// How tau and V vary over the map beyond their noise.
+    pub heterogeneity: Option<Heterogeneity>,
+    /// What that says.
+    pub heterogeneity_verdicts: Vec<String>,
     /// Tests of a relaxation with more than one number.
     pub dynamics: Option<Dynamics>,
     /// What they say.
@@ -228,6 +233,11 @@ impl TemperatureSummary {
             decoupled: analysis.decoupled,
             relation_checks: analysis.relation_checks.clone(),
             verdict: analysis.decoupled.map(|relation| relation.sentence()),
+            heterogeneity: analysis.heterogeneity.clone(),
+            heterogeneity_verdicts: analysis
+                .heterogeneity
+                .as_ref()
+                .map_or_else(Vec::new, Heterogeneity::sentences),
             dynamics: analysis.dynamics.clone(),
             dynamics_verdicts: analysis
                 .dynamics

@@ -21,6 +21,7 @@ use halotau::current::{BeamCurrent, LeftOut};
 use halotau::drift::Drift;
 use halotau::dynamics::Dynamics;
 use halotau::fluctuate::FluctuationMap;
+use halotau::heterogeneity::Heterogeneity;
 use halotau::ndarray::{Array2, Array3, Array4};
 use halotau::quality::Quality;
 use halotau::recipe::Recipe;
@@ -86,6 +87,9 @@ struct Attributes {
     decoupled: Option<DecoupledRelation>,
     #[serde(default)]
     relation_checks: Option<RelationChecks>,
+    /// Folders written before it was measured lack it.
+    #[serde(default)]
+    heterogeneity: Option<Heterogeneity>,
     #[serde(default)]
     dynamics: Option<Dynamics>,
     warnings: Vec<Warning>,
@@ -197,6 +201,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         relation: analysis.relation,
         decoupled: analysis.decoupled,
         relation_checks: analysis.relation_checks.clone(),
+        heterogeneity: analysis.heterogeneity.clone(),
         dynamics: analysis.dynamics.clone(),
         warnings: analysis.warnings.clone(),
         conditions: ConditionsAttributes::of(&analysis.conditions),
@@ -335,6 +340,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         relation: attributes.relation,
         decoupled: attributes.decoupled,
         relation_checks: attributes.relation_checks,
+        heterogeneity: attributes.heterogeneity,
         dynamics: attributes.dynamics,
         warnings: attributes.warnings,
     })

@@ -11,6 +11,7 @@ use crate::conditions::Conditions;
 use crate::correlate::{CorrelationCurves, Flattening, LagSums, TwoTime};
 use crate::dynamics::Dynamics;
 use crate::fluctuate::FluctuationMap;
+use crate::heterogeneity::Heterogeneity;
 use crate::quality::Quality;
 use crate::recipe::Recipe;
 use crate::relate::{CombinedRelation, DecoupledRelation, RelationChecks, StructureDynamics};
@@ -115,6 +116,8 @@ pub struct Analysis {
     pub decoupled: Option<DecoupledRelation>,
     /// The same from other sides.
     pub relation_checks: Option<RelationChecks>,
+    /// How tau and V vary over the map beyond their noise; folders that were written before it was measured have none.
+    pub heterogeneity: Option<Heterogeneity>,
     /// Tests of a relaxation with more than one number, where they were asked for.
     pub dynamics: Option<Dynamics>,
     /// What a person should know.

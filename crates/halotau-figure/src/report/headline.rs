@@ -142,7 +142,7 @@ pub(super) fn write(page: &mut Page, input: &ReportInput<'_>) {
         light.class(),
         light.words()
     ));
-    for sentence in sentences(input.study).into_iter().chain(reasons) {
+    for sentence in sentences(input).into_iter().chain(reasons) {
         page.raw(&format!("<li>{}</li>", escape(&sentence)));
     }
     let n_warnings = super::sections::all_warnings(input).len();
@@ -159,7 +159,8 @@ pub(super) fn write(page: &mut Page, input: &ReportInput<'_>) {
     page.raw("</ul>\n</section>\n</header>");
 }
 
-fn sentences(study: &Study) -> Vec<String> {
+fn sentences(input: &ReportInput<'_>) -> Vec<String> {
+    let study = input.study;
     let mut sentences = Vec::new();
     let (Some(first), Some(last)) = (study.analyses.first(), study.analyses.last()) else {
         return sentences;
@@ -203,6 +204,7 @@ fn sentences(study: &Study) -> Vec<String> {
     if let Some(alike) = super::energy::alike_sentence(study) {
         sentences.push(alike);
     }
+    sentences.extend(super::heterogeneity::sentence(input));
     let relations: Vec<String> = study
         .analyses
         .iter()

@@ -6,7 +6,9 @@ use halotau::axes::{QRange, TimeAxis, TimeBasis};
 use halotau::calibrate::{Calibration, CenterOrigin, Descan, Ellipse};
 use halotau::conditions::Conditions;
 use halotau::correlate::{CorrelationCurves, LagSums, TwoTime};
+use halotau::dynamics::four_point::AtDistance;
 use halotau::fluctuate::FluctuationMap;
+use halotau::heterogeneity::{Heterogeneity, MapVariation};
 use halotau::ndarray::{Array2, Array3};
 use halotau::quality::Quality;
 use halotau::recipe::{Recipe, Region};
@@ -221,6 +223,12 @@ pub(crate) fn analysis(
             spearman: 0.39 - 0.002 * (temperature_k - 633.0),
             n: n_positions - n_bad,
         },
+        heterogeneity: Some(Heterogeneity {
+            ln_tau: Some(variation(0.52)),
+            fluctuation: None,
+            probe_length: 0.66,
+            unit: "nm".to_owned(),
+        }),
         relation_checks: None,
         decoupled: Some(DecoupledRelation {
             correlation: Estimate {
@@ -243,6 +251,31 @@ pub(crate) fn analysis(
              The total is used; tau scales with it.",
         )],
         quality,
+    }
+}
+
+/// A map that varies beyond noise, over a distance that is resolved.
+fn variation(sd: f64) -> MapVariation {
+    let about = |value: f64| Estimate {
+        value,
+        error: 0.1 * value,
+        lower: 0.8 * value,
+        upper: 1.2 * value,
+    };
+    MapVariation {
+        n_positions: 3500,
+        n_effective: 110.0,
+        n_censored: 120,
+        sd: about(sd),
+        p_value: 1e-6,
+        reliability: about(0.6),
+        map_reliability: 0.75,
+        covariance: vec![AtDistance {
+            distance: 0.0,
+            estimate: about(sd * sd),
+        }],
+        apparent_length: about(1.3),
+        length: Some(about(1.1)),
     }
 }
 

@@ -206,7 +206,42 @@ fn series_fields(analysis: &Analysis) -> Vec<(String, String)> {
             of_decoupled(|r| r.fluctuation_reliability),
         ),
     ]);
+    fields.extend(variation(analysis));
     fields.extend(checks(analysis));
+    fields
+}
+
+/// How the maps vary beyond their noise; empty where it was not measured.
+fn variation(analysis: &Analysis) -> Vec<(String, String)> {
+    let found = analysis.heterogeneity.as_ref();
+    let maps = [
+        ("ln_tau", found.and_then(|found| found.ln_tau.as_ref())),
+        (
+            "fluctuation",
+            found.and_then(|found| found.fluctuation.as_ref()),
+        ),
+    ];
+    // Lengths are in the unit of the step where that is known.
+    let unit = found.map_or("nm", |found| found.unit.as_str());
+    let mut fields = Vec::new();
+    for (name, variation) in maps {
+        let mut estimate = |what: &str, unit: &str, estimate: Option<&Estimate>| {
+            let of = |value: fn(&Estimate) -> f64| number(estimate.map_or(f64::NAN, value));
+            fields.push((format!("{name}_{what}{unit}"), of(|e| e.value)));
+            fields.push((format!("{name}_{what}_lower{unit}"), of(|e| e.lower)));
+            fields.push((format!("{name}_{what}_upper{unit}"), of(|e| e.upper)));
+        };
+        estimate("sd_without_noise", "", variation.map(|v| &v.sd));
+        estimate("half_reliability", "", variation.map(|v| &v.reliability));
+        let unit = format!("_{unit}");
+        estimate(
+            "length_beyond_probe",
+            &unit,
+            variation.and_then(|v| v.length.as_ref()),
+        );
+        let variation_p = variation.map_or(f64::NAN, |v| v.p_value);
+        fields.push((format!("{name}_no_differences_p"), number(variation_p)));
+    }
     fields
 }
 

@@ -14,6 +14,7 @@ use halotau::current::{LeftOut, Reason};
 use halotau::drift::{Course, Drift, DriftOrigin};
 use halotau::dynamics::Dynamics;
 use halotau::fluctuate::FluctuationMap;
+use halotau::heterogeneity::{Heterogeneity, MapVariation};
 use halotau::ndarray::{Array1, Array2, Array3, Array4};
 use halotau::quality::Quality;
 use halotau::recipe::{Recipe, Region};
@@ -362,6 +363,28 @@ pub(crate) fn analysis() -> Analysis {
             spearman: f64::NAN,
             n: 2,
         },
+        heterogeneity: Some(Heterogeneity {
+            ln_tau: Some(MapVariation {
+                n_positions: 19,
+                n_effective: f64::NAN,
+                n_censored: 1,
+                sd: estimate(&mut stream),
+                p_value: 0.125,
+                reliability: estimate(&mut stream),
+                map_reliability: 0.5,
+                covariance: Vec::new(),
+                apparent_length: Estimate {
+                    value: f64::NAN,
+                    error: f64::NAN,
+                    lower: f64::NAN,
+                    upper: f64::NAN,
+                },
+                length: None,
+            }),
+            fluctuation: None,
+            probe_length: f64::NAN,
+            unit: "steps".to_owned(),
+        }),
         relation_checks: Some(relation_checks()),
         decoupled: Some(DecoupledRelation {
             correlation: Estimate {

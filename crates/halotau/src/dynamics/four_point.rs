@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::measure::Field;
 use super::tiles::{p_value_above, without_each};
 use super::{AtLag, interval_text, number_text, p_text};
+use crate::correlogram::{Distances, Products};
 use crate::statistics::Estimate;
 
 /// Blocks of ages that are looked at apart: G4 of a block needs all pairs of positions, and the excess changes little within tau/2.
@@ -109,32 +110,6 @@ impl FourPoint {
     }
 }
 
-/// Products of the halves by tile of the first position and by class of distance.
-#[derive(Debug, Clone)]
-struct Products {
-    /// `[tile][class]`: sum of products, number of pairs.
-    sums: Vec<Vec<(f64, f64)>>,
-}
-
-impl Products {
-    /// G4 at each class of distance without a tile.
-    fn g4(&self, without: Option<usize>) -> Vec<(f64, f64)> {
-        let n_classes = self.sums.first().map_or(0, Vec::len);
-        (0..n_classes)
-            .map(|class| {
-                let kept = self
-                    .sums
-                    .iter()
-                    .enumerate()
-                    .filter(|(tile, _)| Some(*tile) != without);
-                kept.fold((0.0, 0.0), |(sum, n), (_, tile)| {
-                    (sum + tile[class].0, n + tile[class].1)
-                })
-            })
-            .collect()
-    }
-}
-
 /// Fields of both halves at one lag and age, less their means; zero where there is none.
 struct Pair {
     there: Vec<f64>,
@@ -157,7 +132,9 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
     };
     let (n_rows, n_cols) = field.tiles.dim();
     let reach = ((REACH_WIDTHS * probe_steps) as usize).clamp(1, (n_rows.max(n_cols) / 3).max(1));
-    let places = Places::of(field, reach);
+    let places = Places {
+        distances: Distances::new((n_rows, n_cols), reach),
+    };
     // The shortest class measures the contrast; from there on.
     let used: Vec<usize> = (1..mean.len()).collect();
     let products: Vec<Products> = used
@@ -169,12 +146,12 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
         .collect();
     let level = settings.level;
     let at_zero = |lag: usize, without: Option<usize>| {
-        let (sum, n) = products[lag].g4(without)[0];
+        let (sum, n) = products[lag].values(without)[0];
         sum / n
     };
     let n_areas = field.records.len() as f64 * settings.area_of_position();
     let s4 = |lag: usize, wave_per_step: f64, without: Option<usize>| {
-        let g4 = products[lag].g4(without);
+        let g4 = products[lag].values(without);
         places.s4(&g4, wave_per_step, n_areas, settings.area_of_position())
     };
     let at_lags = |value: &dyn Fn(usize, Option<usize>) -> f64| -> Vec<AtLag> {
@@ -211,7 +188,10 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
         f64::NAN
     };
     let square = without_each(n_tiles, level, |without| {
-        places.squared_length(&products[best].g4(without))
+        places
+            .distances
+            .squared_length(&products[best].values(without))
+            .0
     });
     let p = p_value_above(&pooled, n_tiles);
     let is_there = p < 0.05 && square.value.is_finite();
@@ -234,11 +214,11 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
         variance,
         lag_s: field.classes.lag_s(used[best]),
         p_value: p,
-        g4: (0..places.distance.len())
+        g4: (0..places.distances.distance.len())
             .map(|class| AtDistance {
-                distance: scale * places.distance[class],
+                distance: scale * places.distances.distance[class],
                 estimate: without_each(n_tiles, level, |without| {
-                    let (sum, n) = products[best].g4(without)[class];
+                    let (sum, n) = products[best].values(without)[class];
                     sum / n
                 }),
             })
@@ -260,50 +240,12 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
     })
 }
 
-/// Where the positions lie, and which pairs of them are how far apart.
+/// The positions of the field, and which pairs of them are how far apart.
 struct Places {
-    n_rows: usize,
-    n_cols: usize,
-    /// Displacements of one half plane, with the class of each.
-    displacements: Vec<(usize, i64, usize)>,
-    /// Mean distance of each class, steps.
-    distance: Vec<f64>,
-    /// Displacements in each class, both directions counted.
-    n_displacements: Vec<f64>,
+    distances: Distances,
 }
 
 impl Places {
-    fn of(field: &Field<'_>, reach: usize) -> Self {
-        let (n_rows, n_cols) = field.tiles.dim();
-        let along = reach.min(n_cols - 1) as i64;
-        let mut displacements = vec![(0, 0, 0)];
-        for rows in 0..=reach.min(n_rows - 1) {
-            for cols in -along..=along {
-                let distance = libm::hypot(rows as f64, cols as f64);
-                let class = libm::round(distance) as usize;
-                if (rows > 0 || cols > 0) && class <= reach {
-                    displacements.push((rows, cols, class));
-                }
-            }
-        }
-        let mut sums = vec![(0.0, 0.0); reach + 1];
-        for &(rows, cols, class) in &displacements {
-            sums[class].0 += libm::hypot(rows as f64, cols as f64);
-            sums[class].1 += 1.0;
-        }
-        Self {
-            n_rows,
-            n_cols,
-            displacements,
-            distance: sums.iter().map(|(sum, n)| sum / n).collect(),
-            n_displacements: sums
-                .iter()
-                .enumerate()
-                .map(|(class, (_, n))| if class == 0 { 1.0 } else { 2.0 * n })
-                .collect(),
-        }
-    }
-
     /// Overlap of both halves at a lag, in one block of ages.
     fn fields(
         &self,
@@ -315,7 +257,8 @@ impl Places {
     ) -> Pair {
         let n_ages = field.classes.n_ages();
         let ages = block * n_ages / N_AGES..(block + 1) * n_ages / N_AGES;
-        let n = self.n_rows * self.n_cols;
+        let (n_rows, n_cols) = field.tiles.dim();
+        let n = n_rows * n_cols;
         let mut pair = Pair {
             there: vec![0.0; n],
             halves: [vec![0.0; n], vec![0.0; n]],
@@ -333,7 +276,7 @@ impl Places {
                 (sum / n - share * half.mean(0, n_ages)) / contrast
             });
             if overlap.iter().all(|value| value.is_finite()) {
-                let at = record.position.row * self.n_cols + record.position.col;
+                let at = record.position.row * n_cols + record.position.col;
                 pair.there[at] = 1.0;
                 count += 1.0;
                 for half in 0..2 {
@@ -355,53 +298,13 @@ impl Places {
     }
 
     fn products(&self, field: &Field<'_>, class: usize, share: f64, contrast: f64) -> Products {
-        let n_tiles = field.tiles.len();
-        let mut sums = vec![vec![(0.0, 0.0); self.distance.len()]; n_tiles];
-        let tile_of: Vec<Option<usize>> = (0..self.n_rows * self.n_cols)
-            .map(|at| field.tiles.at(at / self.n_cols, at % self.n_cols))
-            .collect();
-        // Runs of positions of one row that lie in one tile.
-        let mut runs = Vec::new();
-        for row in 0..self.n_rows {
-            let line = &tile_of[row * self.n_cols..][..self.n_cols];
-            let mut first = 0;
-            for run in line.chunk_by(|a, b| a == b) {
-                if let Some(tile) = run[0] {
-                    runs.push((row, first, first + run.len(), tile));
-                }
-                first += run.len();
-            }
-        }
+        let mut products = Products::new(field.tiles, &self.distances);
         for block in 0..N_AGES {
             let pair = self.fields(field, class, share, contrast, block);
             let [a, b] = &pair.halves;
-            for &(rows, cols, distance) in &self.displacements {
-                for &(row, first, end, tile) in &runs {
-                    let first = first.max((-cols).max(0) as usize);
-                    let end = end.min((self.n_cols as i64 - cols.max(0)).max(0) as usize);
-                    if row + rows >= self.n_rows || first >= end {
-                        continue;
-                    }
-                    let here = row * self.n_cols + first;
-                    let there = ((row + rows) * self.n_cols + first) as i64 + cols;
-                    let (there, length) = (there as usize, end - first);
-                    let (a_here, b_here) = (&a[here..][..length], &b[here..][..length]);
-                    let (a_there, b_there) = (&a[there..][..length], &b[there..][..length]);
-                    let (w_here, w_there) = (
-                        &pair.there[here..][..length],
-                        &pair.there[there..][..length],
-                    );
-                    let (mut sum, mut n) = (0.0, 0.0);
-                    for at in 0..length {
-                        sum += a_here[at] * b_there[at] + b_here[at] * a_there[at];
-                        n += w_here[at] * w_there[at];
-                    }
-                    let total = &mut sums[tile][distance];
-                    *total = (total.0 + 0.5 * sum, total.1 + n);
-                }
-            }
+            products.add(field.tiles, &self.distances, &pair.there, [a, b]);
         }
-        Products { sums }
+        products
     }
 
     /// The sum of G4 over displacements with the wave, in probe areas.
@@ -414,8 +317,9 @@ impl Places {
             if n == 0.0 {
                 continue;
             }
-            let weight = area * self.n_displacements[class];
-            let wave = libm::j0(std::f64::consts::TAU * wave_per_step * self.distance[class]);
+            let weight = area * self.distances.n_displacements[class];
+            let wave =
+                libm::j0(std::f64::consts::TAU * wave_per_step * self.distances.distance[class]);
             zero += weight * sum / n;
             inside += weight;
             total += weight * wave * sum / n;
@@ -424,45 +328,5 @@ impl Places {
         // What the mean over the field took away, from the sum at zero frequency.
         let chi = zero / (1.0 - inside / n_areas).max(0.2);
         total + inside_wave * chi / n_areas
-    }
-
-    /// Square of the distance of 1/e, by least squares of A exp(−D²/ξ²); NaN without a positive correlation.
-    fn squared_length(&self, g4: &[(f64, f64)]) -> f64 {
-        let points: Vec<(f64, f64, f64)> = g4
-            .iter()
-            .zip(&self.distance)
-            .filter(|((_, n), _)| *n > 0.0)
-            .map(|(&(sum, n), &distance)| (distance, sum / n, n))
-            .collect();
-        let longest = self.distance.last().copied().unwrap_or(1.0).max(1.0);
-        // Fit quality with the best amplitude; larger is better.
-        let gain = |square: f64| {
-            let (mut fg, mut ff) = (0.0, 0.0);
-            for &(distance, value, n) in &points {
-                let f = libm::exp(-distance * distance / square);
-                fg += n * f * value;
-                ff += n * f * f;
-            }
-            if fg > 0.0 { fg * fg / ff } else { 0.0 }
-        };
-        let (low, high) = (libm::log(0.05), libm::log(4.0 * longest * longest));
-        let at = |step: f64| libm::exp(low + (high - low) * step / 200.0);
-        let best =
-            (0..=200).max_by(|&a, &b| gain(at(f64::from(a))).total_cmp(&gain(at(f64::from(b)))));
-        match best {
-            Some(best) if gain(at(f64::from(best))) > 0.0 => {
-                // A parabola through the three highest.
-                let best = f64::from(best);
-                let [left, middle, right] = [-1.0, 0.0, 1.0].map(|step| gain(at(best + step)));
-                let curvature = left - 2.0 * middle + right;
-                let shift = if curvature < 0.0 {
-                    (0.5 * (left - right) / curvature).clamp(-1.0, 1.0)
-                } else {
-                    0.0
-                };
-                at(best + shift)
-            }
-            _ => f64::NAN,
-        }
     }
 }

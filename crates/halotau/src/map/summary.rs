@@ -16,6 +16,7 @@ use crate::analysis::{Analysis, Estimate, MapSummary};
 use crate::censored::{self, LogNormal};
 use crate::correlate::CorrelationCurves;
 use crate::fluctuate::FluctuationMap;
+use crate::heterogeneity::{Heterogeneity, HeterogeneityInput, heterogeneity};
 use crate::quality::Quality;
 use crate::rank;
 use crate::recipe::Recipe;
@@ -116,10 +117,13 @@ pub(super) fn assemble(
         map(&|result| result.apart.fluctuation),
     ];
     let relation_checks = checks(&halves, &apart, reduction, task);
+    let heterogeneity = Some(of_halves(&halves, reduction, task));
     data_warnings(reduction, &summary, &mut warnings);
+    warnings.extend(heterogeneity.as_ref().and_then(noise_warning));
     Analysis {
         decoupled,
         relation_checks,
+        heterogeneity,
         name: reduction.name.clone(),
         temperature_k: reduction.temperature_k,
         step_nm: reduction.step_nm,
@@ -155,6 +159,44 @@ fn half_maps(halves: &[(Array2<f64>, Array2<f64>); 2]) -> HalfMaps<'_> {
         tau_s: halves.each_ref().map(|(tau_s, _)| tau_s.view()),
         fluctuation: halves.each_ref().map(|(_, fluctuation)| fluctuation.view()),
     }
+}
+
+/// How the maps vary beyond their noise.
+fn of_halves(
+    halves: &[(Array2<f64>, Array2<f64>); 2],
+    reduction: &Reduction,
+    task: &PositionTask<'_>,
+) -> Heterogeneity {
+    let looked_at = task
+        .measured
+        .conditions
+        .region
+        .masked
+        .mapv(|masked| !masked);
+    heterogeneity(&HeterogeneityInput {
+        halves: half_maps(halves),
+        looked_at: looked_at.view(),
+        limit_s: CENSORED_AT_RECORDS * reduction.time.record_s(),
+        probe_steps: task.recipe.probe_fwhm_nm() / reduction.step_nm,
+        step_nm: reduction.step_nm,
+        level: task.recipe.interval.level,
+        seed: task.recipe.seed,
+    })
+}
+
+/// Whether the map of tau is all noise.
+fn noise_warning(heterogeneity: &Heterogeneity) -> Option<Warning> {
+    let of_tau = heterogeneity.ln_tau.as_ref()?;
+    (!of_tau.is_beyond_noise()).then(|| {
+        Warning::new(
+            "W053",
+            format!(
+                "The map of tau shows no differences between places beyond its noise: a standard deviation of ln tau below {:.2} would not \
+                 be seen. Averages hold; the map's pattern does not.",
+                of_tau.sd.upper
+            ),
+        )
+    })
 }
 
 /// The relation from other sides.

@@ -2,33 +2,14 @@
 
 use ndarray::Array2;
 use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::decoupled::{DecoupledRelation, HalfMaps, decoupled};
+use crate::correlogram::smooth_field;
 
 /// White noise averaged over a Gaussian of sigma steps, variance 1, `[row, col]`.
-pub(super) fn smooth(
-    shape: (usize, usize),
-    sigma: f64,
-    rng: &mut Xoshiro256PlusPlus,
-) -> Array2<f64> {
-    let reach = (3.0 * sigma).ceil() as usize;
-    let weight = |d: usize| {
-        let d = d as f64 - reach as f64;
-        (-0.5 * d * d / (sigma * sigma)).exp()
-    };
-    let norm: f64 = (0..=2 * reach).map(|d| weight(d) * weight(d)).sum();
-    let wide = (shape.0 + 2 * reach, shape.1 + 2 * reach);
-    let white: Array2<f64> = Array2::from_shape_simple_fn(wide, || StandardNormal.sample(rng));
-    let along_rows = Array2::from_shape_fn((shape.0, wide.1), |(row, col)| {
-        let terms = (0..=2 * reach).map(|d| weight(d) * white[[row + d, col]]);
-        terms.sum::<f64>()
-    });
-    Array2::from_shape_fn(shape, |(row, col)| {
-        let terms = (0..=2 * reach).map(|d| weight(d) * along_rows[[row, col + d]]);
-        terms.sum::<f64>() / norm
-    })
+fn smooth(shape: (usize, usize), sigma: f64, rng: &mut Xoshiro256PlusPlus) -> Array2<f64> {
+    smooth_field(shape, 2.0 * sigma, rng)
 }
 
 /// tau and V of both halves; errors of one half are shared by tau and V.
