@@ -149,6 +149,10 @@ const MAX_APPLIED_ERROR: f64 = 0.35;
 /// Movement, root mean square about its mean, in units of its error, above which it is one.
 const MIN_SIGNIFICANCE: f64 = 2.0;
 
+/// As [`MIN_SIGNIFICANCE`], for images: their texture changes as the speckle does, all along the record, so that a still sample wanders by two
+/// or three errors.
+const MIN_IMAGE_SIGNIFICANCE: f64 = 4.0;
+
 /// A direction of the images is used below this error; beyond, it is often a wrong peak.
 const MAX_IMAGE_ERROR: f64 = 0.15;
 
@@ -202,8 +206,12 @@ impl Course {
 
     /// Whether it is more than its own error: a still sample seems to move by as much as that.
     pub fn is_significant(&self) -> bool {
-        self.origin != DriftOrigin::Unknown
-            && root_mean_square(&centered(&self.steps)) > MIN_SIGNIFICANCE * self.rms_error()
+        let needed = match self.origin {
+            DriftOrigin::Unknown => return false,
+            DriftOrigin::Images => MIN_IMAGE_SIGNIFICANCE,
+            _ => MIN_SIGNIFICANCE,
+        };
+        root_mean_square(&centered(&self.steps)) > needed * self.rms_error()
     }
 
     /// Whole steps to apply, `[time]`: zero where the course is not certain, or not distinguishable from rest.
@@ -290,12 +298,13 @@ impl Drift {
         }
     }
 
-    /// Puts both estimates together.
+    /// Puts both estimates together. Images say nothing where speckle stays at its position.
     pub fn combine(
         n_times: usize,
         speckle: Result<Tracking, Untracked>,
         images: Option<&Registration>,
     ) -> Self {
+        let images = images.filter(|_| speckle != Err(Untracked::NoOverlap { still: true }));
         let speckle = speckle.ok();
         let course = |speckle: Option<(&[f64], &[f64])>, images: Option<(&[f64], &[f64])>| {
             let course = Course::combined(speckle, images);
@@ -450,6 +459,12 @@ mod tests {
         let mut course = Course::given(&[0.0, 1.6, 3.2]);
         assert_eq!(course.whole_steps(), [0, 2, 3]);
         course.error = vec![0.6; 3];
+        assert_eq!(course.whole_steps(), [0, 0, 0]);
+        // Images of a still sample wander by two or three errors.
+        course.error = vec![0.34; 3];
+        course.origin = DriftOrigin::Speckle;
+        assert_eq!(course.whole_steps(), [0, 2, 3]);
+        course.origin = DriftOrigin::Images;
         assert_eq!(course.whole_steps(), [0, 0, 0]);
     }
 }

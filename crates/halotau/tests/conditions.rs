@@ -230,6 +230,22 @@ fn the_edge_is_found_and_a_margin_kept() {
 
 /// A drift of whole steps that is given is undone exactly, for any number of threads.
 #[test]
+fn images_do_not_move_what_speckle_shows_at_rest() {
+    // Probes that share nothing: images hold the texture of the speckle alone, which changes all along the record.
+    let mut settings = settings();
+    (settings.overlap, settings.step_nm) = (false, 2.0);
+    settings.glass.tau_median_s = 300.0;
+    for seed in [1, 2, 3] {
+        settings.seed = seed;
+        let measured = measured(&settings, &counts(&settings), &recipe());
+        assert!(measured.alignment.is_still(), "seed {seed}");
+        let words = measured.warnings.iter();
+        let said = words.filter(|warning| warning.text.contains("alike at the same position"));
+        assert_eq!(said.count(), 1, "seed {seed}: {:?}", measured.warnings);
+    }
+}
+
+#[test]
 fn whole_steps_are_undone_bit_for_bit() {
     let mut settings = settings();
     (settings.n_rows, settings.n_cols, settings.n_times) = (8, 9, 20);

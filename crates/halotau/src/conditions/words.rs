@@ -292,7 +292,17 @@ pub(super) fn untracked(
         Some(Untracked::TooFew) if recipe.drift.method == DriftMethod::Auto => return None,
         Some(Untracked::TooFew) => "there are too few scans or positions",
         Some(Untracked::NoLikeness) => "consecutive scans share no speckle",
-        Some(Untracked::NoOverlap) => {
+        Some(Untracked::NoOverlap { still: true }) => {
+            return Some(Warning::new(
+                "W073",
+                format!(
+                    "Drift along {} could not be measured below half of a step, because neighboring positions share no speckle (the step is wider than \
+                     the probe). Scans far apart are alike at the same position, so that it is not more than that; none is corrected.",
+                    blind.join(" and ")
+                ),
+            ));
+        }
+        Some(Untracked::NoOverlap { still: false }) => {
             "neighboring positions share no speckle (the step is wider than the probe)"
         }
         None => "the images show no structure",

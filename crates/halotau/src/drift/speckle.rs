@@ -41,6 +41,9 @@ const MIN_SIGNIFICANCE: f64 = 6.0;
 /// Neighbors share speckle where their correlation is at least this share of the peak.
 const MIN_SHARED: f64 = 0.01;
 
+/// Share of the peaks of distant pairs that lie at the same position where the sample is still.
+const STILL_SHARE: f64 = 0.95;
+
 /// A course from speckle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tracking {
@@ -65,8 +68,12 @@ pub enum Untracked {
     TooFew,
     /// Scans share no speckle: tau is below the time between scans, or there are too few counts.
     NoLikeness,
-    /// Neighboring positions share no speckle: the step is wider than the probe.
-    NoOverlap,
+    /// Neighboring positions share no speckle: the step is wider than the probe. `still` where scans far apart are alike at the same
+    /// position all the same, so that the sample did not move by half of a step.
+    NoOverlap {
+        /// Whether the sample did not move by half of a step.
+        still: bool,
+    },
 }
 
 /// Tracks the speckle of some blocks of ring pixels. `used` says which scans count, `[time]`; `scale` is the mean counts of each
@@ -317,9 +324,25 @@ impl Tracker {
         let (kernel, amplitude) = Kernel::of(&samples).ok_or(Untracked::NoLikeness)?;
         let shared = kernel.value(0.0, 1.0);
         if amplitude <= 0.0 || kernel.per_step > FIRST_ZERO || shared < MIN_SHARED {
-            return Err(Untracked::NoOverlap);
+            return Err(Untracked::NoOverlap {
+                still: self.is_still(),
+            });
         }
         Ok(kernel)
+    }
+
+    /// Whether scans at least a third of the record apart are alike, and at the same position.
+    fn is_still(&self) -> bool {
+        let far = |map: &&PairMap| 3 * (map.second - map.first) >= self.n;
+        let n_far = self.maps.iter().filter(far).count();
+        let peaks: Vec<(f64, f64)> = self
+            .maps
+            .iter()
+            .filter(far)
+            .filter_map(|map| self.whole_peak(map, (0.0, 0.0), f64::INFINITY))
+            .collect();
+        let n_still = peaks.iter().filter(|peak| **peak == (0.0, 0.0)).count();
+        2 * peaks.len() >= n_far && n_still as f64 > STILL_SHARE * peaks.len() as f64
     }
 
     /// The peak of a pair near where the course so far puts it.
