@@ -2,6 +2,7 @@
 //!
 //! ```console
 //! cargo run --manifest-path studies/Cargo.toml --bin tau -- one 500         # one tau: bias, spread, coverage, halves; 500 positions a case
+//! cargo run --manifest-path studies/Cargo.toml --bin tau -- one 500 none 1  # only the case "none" at one record
 //! cargo run --manifest-path studies/Cargo.toml --bin tau -- many 500        # tau from 200 to 5000 s: errors and ranks
 //! ```
 //!
@@ -16,7 +17,6 @@ use halotau::ndarray::{Array2, Array5};
 use halotau::rank;
 use halotau::recipe::{Profile, Recipe};
 use halotau::reduce::{ReducePlan, ReduceSettings};
-use halotau::relax::Estimator;
 use halotau::series::Stated;
 use halotau::source::{FrameSource, MemorySeries};
 use rand_distr::{Distribution, Poisson, StandardNormal};
@@ -202,9 +202,6 @@ fn recipe(profile: Profile, level: f64) -> Recipe {
     let mut recipe = Recipe::of(profile);
     recipe.microscope.probe_fwhm_nm = Some(FWHM_NM);
     recipe.interval.level = level;
-    if profile == Profile::Recommended {
-        recipe.relaxation.estimator = Estimator::Likelihood;
-    }
     recipe.structure.q_range_per_nm = QRange::new(3.0, 5.8);
     recipe
 }
@@ -218,14 +215,20 @@ fn coverage(analysis: &Analysis, truth_s: &Array2<f64>) -> f64 {
     100.0 * inside.count() as f64 / truth_s.len() as f64
 }
 
-fn one_tau(n_positions: usize, trouble: Trouble) {
+fn one_tau(n_positions: usize, trouble: Trouble, only: Option<f64>) {
     let n_cols = 10;
     let shape = (n_positions.div_ceil(n_cols), n_cols);
     for (number, records) in [0.1, 0.3, 1.0, 3.0].into_iter().enumerate() {
+        if only.is_some_and(|only| only != records) {
+            continue;
+        }
         let truth = Array2::from_elem(shape, records * RECORD_S);
         let counts = counts(17 + number as u64, &truth, trouble);
         let wide = analyze(&counts, &recipe(Profile::Recommended, 0.95));
         let narrow = analyze(&counts, &recipe(Profile::Recommended, 0.68));
+        for warning in &wide.warnings {
+            eprintln!("{}: {}", warning.code, warning.text);
+        }
         let tau: Vec<f64> = wide.relaxation.tau_s.iter().copied().collect();
         let logs: Vec<f64> = tau
             .iter()
@@ -325,7 +328,8 @@ fn main() {
                     .get(2)
                     .is_none_or(|word| *word == format!("{trouble:?}").to_lowercase())
                 {
-                    one_tau(n_positions, trouble);
+                    let only = words.get(3).and_then(|word| word.parse().ok());
+                    one_tau(n_positions, trouble, only);
                 }
             }
         }

@@ -8,7 +8,7 @@ use halotau::axes::wavelength_nm;
 use halotau::calibrate::Calibration;
 use halotau::plan::{Estimator, Plan, PlanSettings, plan};
 use halotau::recipe::Recipe;
-use halotau::relax::{self, Weights};
+use halotau::relax::Weights;
 use halotau_io::reduction_folder::ReductionReader;
 use serde::Serialize;
 use toml::{Table, Value};
@@ -221,10 +221,10 @@ fn of_recipe(recipe: &Recipe) -> Table {
         let range = Value::try_from(range).expect("a range is two numbers");
         set(&mut known, key, range);
     }
-    let estimator = match (recipe.relaxation.estimator, recipe.relaxation.weights) {
-        (relax::Estimator::Likelihood, _) => Estimator::Likelihood,
-        (relax::Estimator::LeastSquares, Weights::None) => Estimator::Paper,
-        (relax::Estimator::LeastSquares, _) => Estimator::PairWeighted,
+    let estimator = match recipe.relaxation.weights {
+        _ if recipe.uses_likelihood() => Estimator::Likelihood,
+        Weights::None => Estimator::Paper,
+        Weights::LagCount => Estimator::PairWeighted,
     };
     let estimator = Value::try_from(estimator).expect("a choice is a word");
     set(&mut known, "estimator", estimator);

@@ -26,6 +26,7 @@ use crate::drift::align::AlignedCounts;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use crate::reduce::{Reduction, Shard};
+use crate::relax::Estimator;
 use crate::ring::RingSeries;
 use crate::series::{Position, Warning};
 
@@ -261,10 +262,10 @@ impl Run<'_, '_> {
         flatten: Option<&[f64]>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<LikelihoodTask<'s>>> {
-        if !likelihood::is_asked_for(self.recipe) {
+        if self.recipe.relaxation.estimator != Estimator::Likelihood {
             return Ok(None);
         }
-        let flatten = flatten.filter(|_| likelihood::is_possible(self.recipe));
+        let flatten = flatten.filter(|_| self.recipe.uses_likelihood());
         let made = match flatten {
             None => None,
             Some(flatten) => LikelihoodTask::new(

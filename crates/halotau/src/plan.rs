@@ -127,8 +127,8 @@ pub struct ExpectedMaps {
 /// // One temperature of the paper.
 /// let settings = PlanSettings { temperature_k: vec![633.0], total_s: vec![1048.0], dwell_ms: vec![1.0], ..PlanSettings::default() };
 /// let expected = plan(&settings)?.expected.temperatures[0];
-/// // With tau as long as the record, one position knows it to 15 %.
-/// assert!((0.13..0.17).contains(&expected.ln_tau_error));
+/// // With tau as long as the record, one position knows it to 6 %.
+/// assert!((0.05..0.07).contains(&expected.ln_tau_error));
 /// // 3600 positions that share probes are worth about a hundred.
 /// assert!((60.0..150.0).contains(&expected.relation.n_effective));
 /// # Ok::<(), halotau::Error>(())

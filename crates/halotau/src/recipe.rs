@@ -129,7 +129,7 @@ impl Recipe {
             Profile::Recommended => {
                 self.dynamics.normalization = Normalization::Flattened;
                 self.dynamics.q_range_per_nm = QRange::new(3.0, 5.8);
-                self.relaxation.estimator = Estimator::LeastSquares;
+                self.relaxation.estimator = Estimator::Likelihood;
                 self.relaxation.weights = Weights::LagCount;
                 // Long lags rest on few pairs of scans; leaving them out lowers the scatter of tau.
                 self.relaxation.lag_fraction = 0.5;
@@ -139,6 +139,14 @@ impl Recipe {
                 self.arrhenius.average = Average::LogMean;
             }
         }
+    }
+
+    /// Whether tau is that of the likelihood: asked for, and with the other choices that it is made for.
+    pub fn uses_likelihood(&self) -> bool {
+        self.relaxation.estimator == Estimator::Likelihood
+            && self.relaxation.stretch == Stretch::Fixed(1.0)
+            && self.relaxation.baseline == Baseline::One
+            && self.dynamics.normalization == Normalization::Flattened
     }
 
     /// Full width at half maximum of the probe: as given, else `0.51 λ / α`; NaN where neither is known.

@@ -17,7 +17,7 @@ use halotau::rank;
 use halotau::recipe::Recipe;
 use halotau::reduce::{ReducePlan, ReduceSettings};
 use halotau::relax::{
-    self, BaselineMode, ExponentFactor, FiniteWindow, KwwProblem, Stretch, Weights,
+    self, BaselineMode, Estimator, ExponentFactor, FiniteWindow, KwwProblem, Stretch, Weights,
 };
 use halotau::series::Position;
 use halotau::source::{FrameSource, MemorySeries};
@@ -88,6 +88,7 @@ fn analyze(choose: impl FnOnce(&mut Recipe)) -> Analysis {
     recipe.structure.q_range_per_nm = range("band_per_nm");
     recipe.structure.gain = settings["gain"].as_f64().unwrap();
     recipe.structure.excess_factor = settings["excess_factor"].as_f64().unwrap();
+    recipe.relaxation.estimator = Estimator::LeastSquares;
     recipe.relaxation.lag_fraction = 1.0;
     choose(&mut recipe);
     let calibration = Calibration::centered(

@@ -67,7 +67,7 @@ const LINES: &[Line] = &[
     ("dynamics", "two_time_positions", "[]", "{ row = .., col = .. } whose matrix is kept too"),
     ("dynamics", "tests", "false", "true: test aging, fluctuations in time, four-point functions, form of the decay"),
     ("dynamics", "q_rings", "5", "rings of Q over the band of [structure] whose tau is compared; 0 none"),
-    ("relaxation", "estimator", "\"least_squares\"", "least_squares (paper) | likelihood: a quarter of the error, stretch 1 only"),
+    ("relaxation", "estimator", "\"likelihood\"", "least_squares (paper) | likelihood: a quarter of its error, for stretch = { fixed = 1.0 }"),
     ("relaxation", "exponent_factor", "\"two\"", "two | one: k in exp[-k (t/tau)^stretch], eq. (3)"),
     ("relaxation", "stretch", "{ fixed = 1.0 }", "{ fixed = .. } | { free = { min = .., max = .. } }"),
     ("relaxation", "baseline", "\"one\"", "one | free | distant_pairs"),

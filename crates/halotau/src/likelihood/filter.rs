@@ -18,6 +18,9 @@ const LANES: usize = 8;
 /// Variances that are multiplied before a logarithm is taken: each is between 1e-12 and 1e12.
 const FACTORS_A_LOGARITHM: usize = 16;
 
+/// Lags of the products of amplitudes, from 0.
+pub(crate) const N_PRODUCTS: usize = 4;
+
 /// Modes of one position that have nearly the same share of speckle.
 #[derive(Debug, Clone)]
 pub(crate) struct ModeClass {
@@ -67,9 +70,9 @@ impl ModeClass {
         }
     }
 
-    /// Mean products of amplitudes with those of the same scan, of the next, and of the one after it.
-    pub(crate) fn products(&self) -> [f64; 3] {
-        [0, 1, 2].map(|lag| {
+    /// Mean products of amplitudes with those of the same scan and of the next three.
+    pub(crate) fn products(&self) -> [f64; N_PRODUCTS] {
+        std::array::from_fn(|lag| {
             let earlier = &self.amplitudes;
             let later = earlier.get(lag * self.padded..).unwrap_or(&[]);
             let sum: f64 = earlier.iter().zip(later).map(|(a, b)| a * b).sum();

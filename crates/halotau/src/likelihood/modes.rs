@@ -9,7 +9,7 @@ use nalgebra::{DMatrix, SymmetricEigen};
 use ndarray::Array2;
 
 use super::coherence::Coherence;
-use super::filter::ModeClass;
+use super::filter::{ModeClass, N_PRODUCTS};
 
 /// Halves A and B of the directions, and what is in neither.
 pub(crate) const N_SETS: usize = 3;
@@ -252,7 +252,8 @@ impl SpeckleModes {
 
     /// Takes shares of speckle and noise from what positions show. `n_areas` independent ones of them are in the sums.
     pub(crate) fn calibrate(&mut self, sums: &ClassSums, n_areas: f64, is_counted: bool) {
-        let whole = sums.adjacent.iter().sum::<f64>() / sums.scale.iter().sum::<f64>();
+        let adjacent = sums.products.map(|products| products[1]);
+        let whole = adjacent.iter().sum::<f64>() / sums.scale.iter().sum::<f64>();
         if whole.is_nan() || whole <= 0.0 {
             return;
         }
@@ -263,16 +264,13 @@ impl SpeckleModes {
             .map(|block| block.vectors.ncols() as f64)
             .sum();
         for (number, correction) in self.correction.iter_mut().enumerate() {
-            let ratio = sums.adjacent[number] / sums.scale[number] / whole;
+            let ratio = adjacent[number] / sums.scale[number] / whole;
             if ratio.is_finite() {
                 let n = n_areas * n_modes * sums.n_modes[number] / total;
                 *correction = (n * ratio.max(0.0) + CALCULATED_WEIGHT) / (n + CALCULATED_WEIGHT);
             }
         }
-        // Modes of little speckle: lag 0 holds the noise, the lags after it what lasts.
-        let half = N_CLASSES / 2;
-        let noise: f64 =
-            sums.excess[..half].iter().sum::<f64>() / sums.noise[..half].iter().sum::<f64>();
+        let noise = sums.noise_ratio();
         let is_right = is_counted && (noise - 1.0).abs() < MAX_NOISE_EXCESS;
         if noise > 0.0 && noise.is_finite() && !is_right {
             self.noise_factor = noise;
@@ -286,9 +284,8 @@ const MAX_NOISE_EXCESS: f64 = 0.1;
 /// Sums over positions that [`SpeckleModes::calibrate`] needs, by class.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClassSums {
-    adjacent: [f64; N_CLASSES],
+    products: [[f64; N_PRODUCTS]; N_CLASSES],
     scale: [f64; N_CLASSES],
-    excess: [f64; N_CLASSES],
     noise: [f64; N_CLASSES],
     n_modes: [f64; N_CLASSES],
 }
@@ -301,17 +298,47 @@ impl ClassSums {
                 continue;
             }
             for (class, &number) in classes.iter().zip(numbers) {
-                let [same, next, second] = class.products();
                 let n_modes = class.n_modes() as f64;
-                self.adjacent[number] += n_modes * next;
+                for (sum, product) in self.products[number].iter_mut().zip(class.products()) {
+                    *sum += n_modes * product;
+                }
                 self.scale[number] += n_modes * class.scale();
-                self.excess[number] += n_modes * (same - 2.0 * next + second);
                 self.noise[number] += n_modes * class.noise();
                 self.n_modes[number] += n_modes;
             }
         }
     }
+
+    /// Shot noise over that of counted electrons, from modes of little speckle: what lag 0 has beyond the lags after it.
+    ///
+    /// ```text
+    /// S0 − 3 S1 + 3 S2 − S3 = noise + ⟨(1 − f)³ V l⟩         S0 − S1²/S2 = noise + what the spread of f adds
+    /// ```
+    ///
+    /// Both are too large, the one where tau is a few scans, the other where it differs between positions: the smaller is taken.
+    fn noise_ratio(&self) -> f64 {
+        let half = N_CLASSES / 2;
+        let mut sums = [0.0; N_PRODUCTS];
+        for products in &self.products[..half] {
+            for (sum, product) in sums.iter_mut().zip(products) {
+                *sum += product;
+            }
+        }
+        let [same, first, second, third] = sums;
+        let by_lags = same - 3.0 * first + 3.0 * second - third;
+        let by_decay = same - first * first / second;
+        let is_known = first > 0.0 && second > MIN_LASTING * first;
+        let excess = if is_known {
+            by_lags.min(by_decay)
+        } else {
+            by_lags
+        };
+        excess / self.noise[..half].iter().sum::<f64>()
+    }
 }
+
+/// Share of the speckle of the next scan that must be left in the one after it for a decay to be read from the two.
+const MIN_LASTING: f64 = 0.1;
 
 /// What a class keeps of its speckle where cells are lacking.
 ///

@@ -3,7 +3,6 @@
 use super::geometry::{Geometries, Geometry, guard_per_nm};
 use super::position::{PositionResult, PositionTask, valid_times};
 use crate::conditions::Measured;
-use crate::correlate::Normalization;
 use crate::error::Result;
 use crate::likelihood::{
     Cell, CellSeries, ClassSums, Coherence, CoherenceSums, Likelihood, Maximum, N_SETS, Profile,
@@ -12,7 +11,7 @@ use crate::likelihood::{
 use crate::quality::Quality;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
-use crate::relax::{Baseline, Estimator, FitOutcome, KwwFit, Stretch};
+use crate::relax::{FitOutcome, KwwFit};
 use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingSeries};
 use crate::series::Position;
 use crate::statistics::normal_quantile;
@@ -54,13 +53,6 @@ pub(super) struct LikelihoodTask<'a> {
     tau_bounds_s: [f64; 2],
     cells: Vec<Cell>,
     modes: SpeckleModes,
-}
-
-/// Whether the recipe asks for the likelihood, and its other choices are those that it is made for.
-pub(super) fn is_possible(recipe: &Recipe) -> bool {
-    recipe.relaxation.stretch == Stretch::Fixed(1.0)
-        && recipe.relaxation.baseline == Baseline::One
-        && recipe.dynamics.normalization == Normalization::Flattened
 }
 
 /// Positions of the region from which the modes are learned, spread evenly.
@@ -413,9 +405,4 @@ fn cells(reduction: &Reduction, recipe: &Recipe, ring: &[usize], flatten: &[f64]
         }
     }
     cells
-}
-
-/// Whether the recipe asks for the likelihood.
-pub(super) fn is_asked_for(recipe: &Recipe) -> bool {
-    recipe.relaxation.estimator == Estimator::Likelihood
 }

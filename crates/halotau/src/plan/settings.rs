@@ -13,12 +13,13 @@ use crate::simulate::{BeamStop, Halo};
 pub enum Estimator {
     /// The paper's: least squares of g at all lags, every lag with the same weight.
     Paper,
-    /// Least squares of g at lags up to half of the record, weighted with the pairs of scans: that of the profile `recommended`.
-    #[default]
+    /// Least squares of g at lags up to half of the record, weighted with the pairs of scans: `relaxation.estimator = "least_squares"` in the
+    /// profile `recommended`.
     PairWeighted,
     /// The likelihood of the covariance of the scans, averaged over pixels.
     PixelLikelihood,
-    /// The likelihood of the fluctuations in spatial modes of the speckle, `relaxation.estimator = "likelihood"`.
+    /// The likelihood of the fluctuations in spatial modes of the speckle: that of the profile `recommended`.
+    #[default]
     Likelihood,
 }
 
