@@ -331,6 +331,9 @@ pub fn significant(value: f64, digits: usize) -> String {
 
 /// A number with its interval, all with the decimals that the width of the interval deserves: "97 [84, 110]".
 pub fn with_interval(value: f64, lower: f64, upper: f64) -> String {
+    if value.is_nan() && lower.is_finite() && upper == f64::INFINITY {
+        return format!("> {}", significant(lower, 3));
+    }
     let half_width = if upper.is_finite() && lower.is_finite() {
         (upper - lower) / 2.0
     } else if lower.is_finite() {

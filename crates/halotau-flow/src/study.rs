@@ -87,7 +87,14 @@ pub(crate) fn fits(temperatures: &[(f64, &MapSummary)], level: f64) -> Vec<Arrhe
             .collect();
         arrhenius::fit(&points, average, level).ok()
     };
-    Average::ALL.into_iter().filter_map(fit).collect()
+    let is_beyond = |(_, summary): &(f64, &MapSummary)| {
+        let within = summary.tau_within_record_s.value;
+        within.is_finite() && within != summary.tau_log_mean_s.value
+    };
+    let averages = Average::ALL
+        .into_iter()
+        .filter(|&average| average != Average::WithinRecord || temperatures.iter().any(is_beyond));
+    averages.filter_map(fit).collect()
 }
 
 /// The line through relaxation times without beam.

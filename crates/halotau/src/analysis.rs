@@ -32,10 +32,14 @@ pub struct MapSummary {
     pub tau_mean_s: Estimate,
     /// exp of the mean of ln tau, by maximum likelihood where some are censored, seconds.
     pub tau_log_mean_s: Estimate,
-    /// Median of tau, seconds.
+    /// Median of tau, seconds; NaN with a lower limit where half of the times or more are beyond three records.
     pub tau_median_s: Estimate,
     /// tau of the position-averaged curve, seconds.
     pub tau_ensemble_s: Estimate,
+    /// As `tau_log_mean_s`, with all times beyond one record censored there, seconds; NaN where fewer than two are within, and in results
+    /// that were written before it was computed.
+    #[serde(default = "Estimate::not_known")]
+    pub tau_within_record_s: Estimate,
     /// 16th and 84th percentile of tau, seconds.
     #[serde(with = "crate::nonfinite::pair")]
     pub tau_spread_s: [f64; 2],
@@ -61,6 +65,7 @@ impl MapSummary {
             Average::LogMean => self.tau_log_mean_s,
             Average::Median => self.tau_median_s,
             Average::Ensemble => self.tau_ensemble_s,
+            Average::WithinRecord => self.tau_within_record_s,
         }
     }
 }
@@ -147,7 +152,8 @@ impl Analysis {
 pub struct Study {
     /// One analysis a temperature.
     pub analyses: Vec<Analysis>,
-    /// One fit an average, in the order of [`Average::ALL`]; empty below two temperatures.
+    /// One fit an average, in the order of [`Average::ALL`]; empty below two temperatures, and without `WithinRecord` where no time is beyond
+    /// a record.
     pub arrhenius: Vec<ArrheniusFit>,
     /// Which of them is the headline.
     pub headline: Average,

@@ -31,15 +31,24 @@ pub enum Average {
     /// Mean of ln tau.
     #[default]
     LogMean,
-    /// Median; right under censoring of less than half of the positions.
+    /// Median, that of Kaplan and Meier: right under censoring of less than half of the positions, and none beyond.
     Median,
     /// tau of the fit to g averaged over positions.
     Ensemble,
+    /// Mean of ln tau of the log-normal distribution, every time beyond the record taken for nothing but a lower limit; nothing that rests
+    /// on extrapolation enters. That of `LogMean` where no time is beyond the record.
+    WithinRecord,
 }
 
 impl Average {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Mean, Self::LogMean, Self::Median, Self::Ensemble];
+    pub const ALL: [Self; 5] = [
+        Self::Mean,
+        Self::LogMean,
+        Self::Median,
+        Self::Ensemble,
+        Self::WithinRecord,
+    ];
 
     /// As written in tables.
     pub fn name(self) -> &'static str {
@@ -48,6 +57,7 @@ impl Average {
             Self::LogMean => "log_mean",
             Self::Median => "median",
             Self::Ensemble => "ensemble",
+            Self::WithinRecord => "within_record",
         }
     }
 }

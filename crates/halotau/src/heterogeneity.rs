@@ -373,7 +373,7 @@ impl Frame<'_, '_> {
             apparent_length: if is_formed {
                 root(&square, 0.0, self.scale)
             } else {
-                NOT_KNOWN
+                Estimate::not_known()
             },
             length: (is_formed && square.lower > self.probe_square)
                 .then(|| root(&square, self.probe_square, self.scale)),
@@ -571,13 +571,6 @@ impl Frame<'_, '_> {
     }
 }
 
-const NOT_KNOWN: Estimate = Estimate {
-    value: f64::NAN,
-    error: f64::NAN,
-    lower: f64::NAN,
-    upper: f64::NAN,
-};
-
 fn standard_deviation(values: impl Iterator<Item = f64>) -> f64 {
     let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     let n = values.len() as f64;
@@ -597,7 +590,7 @@ fn log_interval(value: f64, alike: impl Iterator<Item = f64>, quantile: f64) -> 
         .map(|of| libm::log((of / value).max(1e-3)))
         .collect();
     if ratios.len() < 2 || value.is_nan() || value <= 0.0 {
-        return NOT_KNOWN;
+        return Estimate::not_known();
     }
     let error = standard_deviation(ratios.iter().copied());
     let middle = crate::rank::median(&ratios);

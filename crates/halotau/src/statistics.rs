@@ -31,6 +31,18 @@ pub struct Estimate {
     pub upper: f64,
 }
 
+impl Estimate {
+    /// A number of which nothing is known.
+    pub const fn not_known() -> Self {
+        Self {
+            value: f64::NAN,
+            error: f64::NAN,
+            lower: f64::NAN,
+            upper: f64::NAN,
+        }
+    }
+}
+
 /// The value that a standard normal variable exceeds with probability 1 − p.
 ///
 /// ±infinity at p = 1 and 0, NaN outside.

@@ -131,6 +131,7 @@ fn check_geometry(measured: &Measured, settings: &SimulationSettings) {
     );
 }
 
+/// A11: beam stop, ellipse, descan and center together, each within its errors; `studies/` has the size of the errors over 50 seeds.
 #[test]
 fn everything_at_once_is_found_with_its_errors() {
     let settings = settings();

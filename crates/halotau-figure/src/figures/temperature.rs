@@ -18,6 +18,7 @@ pub(crate) fn average_name(average: Average) -> &'static str {
         Average::LogMean => "log mean",
         Average::Median => "median",
         Average::Ensemble => "ensemble curve",
+        Average::WithinRecord => "log mean within the record",
     }
 }
 
@@ -27,6 +28,7 @@ fn average_color(average: Average) -> Rgb {
         Average::LogMean => SLOW,
         Average::Median => FAST,
         Average::Ensemble => Rgb::hex(0x4a_55_60),
+        Average::WithinRecord => Rgb::hex(0x2e_7d_5b),
     }
 }
 
@@ -36,6 +38,7 @@ fn average_marker(average: Average) -> Marker {
         Average::LogMean => Marker::Circle,
         Average::Median => Marker::Diamond,
         Average::Ensemble => Marker::Triangle,
+        Average::WithinRecord => Marker::Inverted,
     }
 }
 

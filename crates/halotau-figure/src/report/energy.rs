@@ -9,6 +9,12 @@ use super::html::{Page, Table};
 use crate::figures::{average_name, energy_text};
 use crate::scale::{short_number, significant, with_interval};
 
+/// What the averages take for numbers.
+const AVERAGES: &str = "No average takes a time that is only known to be long for a number. The means are those of the log-normal distribution in which times \
+    beyond three records are known to be beyond and no more; the median is that of Kaplan and Meier, and there is none where half of the times are \
+    beyond; the log mean within the record takes every time beyond one record for a lower limit, so that nothing rests on extrapolated times, and \
+    is shown where there are such times. An energy that holds is the same from all of them, and without any one temperature.";
+
 /// What the table of equal conditions is.
 const ALIKE: &str = "Records, steps and doses that differ between temperatures can make an energy of their own. Here all temperatures were analyzed \
     again from the stored counts, each cut to what all of them have: the shortest record, the longest step, and electrons left out at random \
@@ -21,6 +27,7 @@ pub(super) fn write(page: &mut Page, input: &ReportInput<'_>, interval: &str) {
     let Some(headline) = headline(&study.arrhenius, study.headline) else {
         return;
     };
+    page.paragraph(AVERAGES);
     page.table(&energies(study, interval));
     if let Some(left) = leave_one_out(study) {
         page.table(&left);
@@ -137,15 +144,16 @@ fn leave_one_out(study: &Study) -> Option<Table> {
     if left.is_empty() {
         return None;
     }
+    let averages: Vec<Average> = study.arrhenius.iter().map(|fit| fit.average).collect();
     let mut columns = vec!["without"];
-    columns.extend(Average::ALL.map(average_name));
+    columns.extend(averages.iter().map(|&average| average_name(average)));
     let mut table = Table::new(
         "Activation energy (kJ/mol) with one temperature left out",
         &columns,
     );
     for temperature_k in left {
         let mut row = vec![format!("{} K", short_number(temperature_k))];
-        for average in Average::ALL {
+        for &average in &averages {
             let energy = study
                 .arrhenius
                 .iter()
@@ -176,6 +184,7 @@ fn alike_table(alike: &Alike, interval: &str) -> Table {
             "mean (s)",
             "median (s)",
             "ensemble curve (s)",
+            "log mean within the record (s)",
         ],
     );
     for one in &alike.temperatures {
@@ -190,6 +199,7 @@ fn alike_table(alike: &Alike, interval: &str) -> Table {
             summary.tau_mean_s,
             summary.tau_median_s,
             summary.tau_ensemble_s,
+            summary.tau_within_record_s,
         ];
         row.extend(averages.map(|tau| with_interval(tau.value, tau.lower, tau.upper)));
         table.rows.push(row);

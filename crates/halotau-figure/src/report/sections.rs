@@ -84,6 +84,7 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
             "mean (s)",
             "median (s)",
             "ensemble curve (s)",
+            "log mean within the record (s)",
             "spread of ln τ",
         ],
     );
@@ -112,6 +113,7 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
             estimate(summary.tau_mean_s),
             estimate(summary.tau_median_s),
             estimate(summary.tau_ensemble_s),
+            estimate(summary.tau_within_record_s),
             significant(summary.ln_tau_sd, 2),
         ]);
         structure.rows.push(vec![

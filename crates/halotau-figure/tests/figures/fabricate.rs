@@ -157,6 +157,7 @@ pub(crate) fn analysis(
         tau_log_mean_s: estimate(mean, 0.05),
         tau_median_s: estimate(mean * 0.97, 0.06),
         tau_ensemble_s: estimate(mean * 1.08, 0.04),
+        tau_within_record_s: estimate(mean * 0.94, 0.05),
         tau_spread_s: [mean / 1.8, mean * 1.8],
         ln_tau_sd: 0.56,
         fluctuation_mean: estimate(0.55, 0.008),

@@ -82,7 +82,7 @@ const LINES: &[Line] = &[
     ("structure", "excess_factor", "1.0", "noise of an electron's signal over counting, at least 1"),
     ("interval", "sectors", "6", "azimuthal sectors of the jackknife, opposite ones together"),
     ("interval", "level", "0.95", "probability that an interval is meant to cover"),
-    ("arrhenius", "average", "\"log_mean\"", "mean (paper) | log_mean | median | ensemble, eq. (4)"),
+    ("arrhenius", "average", "\"log_mean\"", "mean (paper) | log_mean | median | ensemble | within_record, eq. (4)"),
     ("output", "folder", "\"halotau-results\"", "beside this file unless absolute"),
     ("output", "keep_reduction", "true", "other settings need no second pass over the raw data"),
     ("output", "png", "true", "PNG beside the SVG figures"),

@@ -156,6 +156,7 @@ fn series_fields(analysis: &Analysis) -> Vec<(String, String)> {
     estimate("tau_log_mean", "_s", &summary.tau_log_mean_s);
     estimate("tau_median", "_s", &summary.tau_median_s);
     estimate("tau_ensemble", "_s", &summary.tau_ensemble_s);
+    estimate("tau_within_record", "_s", &summary.tau_within_record_s);
     estimate("fluctuation_mean", "", &summary.fluctuation_mean);
     estimate("contrast_mean", "", &summary.contrast_mean);
     let [lower, upper] = summary.tau_spread_s;

@@ -287,6 +287,7 @@ pub(crate) fn analysis() -> Analysis {
             error: f64::NAN,
             ..estimate(&mut stream)
         },
+        tau_within_record_s: Estimate::not_known(),
         tau_spread_s: [123.456, f64::INFINITY],
         ln_tau_sd: f64::NAN,
         fluctuation_mean: estimate(&mut stream),
@@ -373,12 +374,7 @@ pub(crate) fn analysis() -> Analysis {
                 reliability: estimate(&mut stream),
                 map_reliability: 0.5,
                 covariance: Vec::new(),
-                apparent_length: Estimate {
-                    value: f64::NAN,
-                    error: f64::NAN,
-                    lower: f64::NAN,
-                    upper: f64::NAN,
-                },
+                apparent_length: Estimate::not_known(),
                 length: None,
             }),
             fluctuation: None,

@@ -203,12 +203,6 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
         lower: root(square.lower - less),
         upper: root(square.upper - less),
     };
-    let none = Estimate {
-        value: f64::NAN,
-        error: f64::NAN,
-        lower: f64::NAN,
-        upper: f64::NAN,
-    };
     Some(FourPoint {
         chi4: at_lags(&|lag, without| s4(lag, 0.0, without)),
         variance,
@@ -233,7 +227,11 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
                 }
             })
             .collect(),
-        apparent_length: if is_there { rooted(0.0) } else { none },
+        apparent_length: if is_there {
+            rooted(0.0)
+        } else {
+            Estimate::not_known()
+        },
         probe_length: root(probe_square),
         length: (is_there && square.lower > probe_square).then(|| rooted(probe_square)),
         unit: unit.to_owned(),

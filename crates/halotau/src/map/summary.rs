@@ -154,6 +154,18 @@ pub(super) fn assemble(
     }
 }
 
+/// A quantile of times that are censored at a limit: at the limit it is only known to be beyond it.
+fn known_to(limit: f64, quantile: Estimate) -> Estimate {
+    if quantile.value < limit {
+        return quantile;
+    }
+    Estimate {
+        lower: limit,
+        upper: f64::INFINITY,
+        ..Estimate::not_known()
+    }
+}
+
 fn half_maps(halves: &[(Array2<f64>, Array2<f64>); 2]) -> HalfMaps<'_> {
     HalfMaps {
         tau_s: halves.each_ref().map(|(tau_s, _)| tau_s.view()),
@@ -330,6 +342,17 @@ impl Averages<'_> {
                 .collect();
             self.logarithmic(average(&taus), &replicates, sampling, valid.len())
         };
+        // The limit of a tau here is the record itself, wherever its estimate lies.
+        let record_s = self.reduction.time.record_s();
+        let within = |taus: &[f64]| {
+            let taus: Vec<f64> = taus.iter().map(|tau| tau.min(record_s)).collect();
+            libm::exp(LogNormal::of(&taus, record_s).mean)
+        };
+        let within_record = if taus.iter().any(|&tau| tau >= record_s) {
+            tau(&within)
+        } else {
+            tau(&|taus| libm::exp(LogNormal::of(taus, largest).mean))
+        };
         let ensemble_logs: Vec<f64> = ensemble
             .without
             .iter()
@@ -351,13 +374,14 @@ impl Averages<'_> {
                 .count(),
             tau_mean_s: tau(&|taus| censored::mean(taus, largest)),
             tau_log_mean_s: tau(&|taus| libm::exp(LogNormal::of(taus, largest).mean)),
-            tau_median_s: tau(&|taus| rank::quantile(taus, 0.5)),
+            tau_median_s: known_to(largest, tau(&|taus| rank::quantile(taus, 0.5))),
             tau_ensemble_s: self.logarithmic(
                 ensemble.fit.tau_s,
                 &ensemble_logs,
                 sampling,
                 valid.len(),
             ),
+            tau_within_record_s: within_record,
             tau_spread_s: [rank::quantile(&taus, 0.16), rank::quantile(&taus, 0.84)],
             ln_tau_sd,
             fluctuation_mean: self.linear(
