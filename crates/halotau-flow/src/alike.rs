@@ -7,11 +7,11 @@ use halotau::alike::{self, Alike, Common, Own};
 use halotau::analysis::Analysis;
 use halotau::conditions::Measured;
 
-use crate::analyze::measure;
 use crate::context::{Context, Unit};
 use crate::error::Result;
 use crate::reduce::{REDUCTION, Reduced};
 use crate::study::fits;
+use crate::taken::Kept;
 
 /// One temperature with the folder of its counts.
 #[derive(Debug, Clone, Copy)]
@@ -63,11 +63,12 @@ pub fn alike(parts: &[Part<'_>], context: &Context<'_>) -> Result<Option<Alike>>
         let recipe = &part.analysis.recipe;
         let reduced = Reduced::open(part.folder, recipe, 0)?;
         let reduction = &reduced.reduction;
+        let kept = Kept::of(part.folder, &reduced, recipe);
         let again;
         let measured = match part.measured {
             Some(measured) => measured,
             None => {
-                again = measure(&reduced, recipe, None, context)?;
+                again = kept.measure(&reduced, recipe, None, context)?;
                 &again
             }
         };
@@ -77,6 +78,10 @@ pub fn alike(parts: &[Part<'_>], context: &Context<'_>) -> Result<Option<Alike>>
             n_positions,
             Unit::Positions,
         );
+        // One count of a thinned series is kept or not by the seed.
+        let share = [common.record_s, common.step_s, common.counts, own.counts];
+        let kept = kept.alike(&share.map(f64::to_bits), recipe.seed);
+        let mut taken = kept.taken(recipe, context);
         let found = context.install(|| {
             let done = |n| {
                 context.advance(n);
@@ -84,7 +89,13 @@ pub fn alike(parts: &[Part<'_>], context: &Context<'_>) -> Result<Option<Alike>>
             };
             let load = reduced.loader();
             Ok(alike::analyze(
-                reduction, recipe, measured, own.counts, &common, &load, &done,
+                reduction,
+                recipe,
+                measured,
+                (own.counts, &common),
+                &mut taken,
+                &load,
+                &done,
             ))
         })?;
         context.stage_done();
@@ -93,6 +104,8 @@ pub fn alike(parts: &[Part<'_>], context: &Context<'_>) -> Result<Option<Alike>>
             Err(CoreError::TooFewTimes { .. }) => return Ok(None),
             found => temperatures.push(found?),
         }
+        kept.keep(recipe, &taken, None, context);
+        kept.sweep();
     }
     let level = parts
         .first()

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use halotau::Error as CoreError;
-use halotau::analysis::{Analysis, Estimate};
+use halotau::analysis::{Analysis, Estimate, MapSummary};
 use halotau::conditions::{self, Measured};
 use halotau::map;
+use halotau::map::curves::Taken;
 use halotau::recipe::{Profile, Recipe};
+use halotau::relate::StructureDynamics;
 use halotau::series::Warning;
 use halotau_figure::figures;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,7 @@ use crate::context::{Context, Unit};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::reduce::Reduced;
+use crate::taken::Kept;
 
 /// Measures the conditions of a reduction: drift, beam, scans that are none, region. All analyses of it share them. Where the sample
 /// left the field, `pictures` is the folder for a picture that shows it.
@@ -67,7 +70,7 @@ fn moved_away(
     }
 }
 
-/// Analyzes a reduction with the choices of a recipe.
+/// Analyzes a reduction with the choices of a recipe, from what an earlier analysis took of the counts where that is kept.
 ///
 /// # Errors
 ///
@@ -76,38 +79,60 @@ pub fn analyze(
     reduced: &Reduced,
     recipe: &Recipe,
     measured: &Measured,
+    kept: &Kept,
     context: &Context<'_>,
 ) -> Result<Analysis> {
-    analyze_as("analyze", reduced, recipe, measured, context)
+    let analysis = start_from(
+        "analyze",
+        (reduced, recipe),
+        kept,
+        context,
+        |taken, done| {
+            let load = reduced.loader();
+            map::analyze_from(&reduced.reduction, recipe, measured, taken, &load, done)
+        },
+    )?;
+    Ok(with_warnings(analysis, reduced))
 }
 
-/// As [`analyze`]; the stage has its own name.
-fn analyze_as(
+/// Runs a stage over all positions from what is kept, and keeps what it took.
+fn start_from<T: Send>(
     stage: &str,
-    reduced: &Reduced,
-    recipe: &Recipe,
-    measured: &Measured,
+    (reduced, recipe): (&Reduced, &Recipe),
+    kept: &Kept,
     context: &Context<'_>,
-) -> Result<Analysis> {
+    analyze: impl FnOnce(&mut Taken, &(dyn Fn(u64) -> bool + Sync)) -> halotau::Result<T> + Send,
+) -> Result<T> {
     let reduction = &reduced.reduction;
+    let mut taken = kept.taken(recipe, context);
+    let before = taken.matrices.clone();
+    if taken.curves.is_some() {
+        let what = if taken.likelihoods.is_some() {
+            "curves and likelihoods"
+        } else {
+            "curves"
+        };
+        context.note(format!(
+            "{stage} {}: {what} of the analysis before are used, the counts are not read again",
+            reduction.name
+        ));
+    }
     let n_positions = (reduction.n_rows() * reduction.n_cols()) as u64;
     context.stage(
         format!("{stage} {}", reduction.name),
         n_positions,
         Unit::Positions,
     );
-    let analysis = context.install(|| {
+    let made = context.install(|| {
         let done = |n| {
             context.advance(n);
             true
         };
-        let load = reduced.loader();
-        Ok(map::analyze_under(
-            reduction, recipe, measured, &load, &done,
-        )?)
+        Ok(analyze(&mut taken, &done)?)
     })?;
     context.stage_done();
-    Ok(with_warnings(analysis, reduced))
+    kept.keep(recipe, &taken, before.as_ref(), context);
+    Ok(made)
 }
 
 fn with_warnings(mut analysis: Analysis, reduced: &Reduced) -> Analysis {
@@ -221,17 +246,16 @@ pub struct ProfileNumbers {
 }
 
 impl ProfileNumbers {
-    fn of(analysis: &Analysis) -> Self {
-        let summary = &analysis.summary;
+    fn of(recipe: &Recipe, summary: &MapSummary, relation: &StructureDynamics) -> Self {
         Self {
             tau_median_s: summary.tau_median_s,
-            tau_average_s: summary.tau_s(analysis.recipe.arrhenius.average),
+            tau_average_s: summary.tau_s(recipe.arrhenius.average),
             tau_ensemble_s: summary.tau_ensemble_s,
             ln_tau_sd: summary.ln_tau_sd,
             censored_share: summary.n_censored as f64 / summary.n_valid.max(1) as f64,
             fluctuation_mean: summary.fluctuation_mean,
-            spearman: analysis.relation.spearman,
-            n: analysis.relation.n,
+            spearman: relation.spearman,
+            n: relation.n,
         }
     }
 }
@@ -245,16 +269,29 @@ pub fn compare(
     reduced: &Reduced,
     analysis: &Analysis,
     measured: &Measured,
+    kept: &Kept,
     context: &Context<'_>,
 ) -> Result<Comparison> {
     let numbers = |profile| -> Result<ProfileNumbers> {
-        let recipe = with_choices(&analysis.recipe, profile, reduced);
+        let mut recipe = with_choices(&analysis.recipe, profile, reduced);
         if same_choices(&recipe, &analysis.recipe) {
-            return Ok(ProfileNumbers::of(analysis));
+            let relation = &analysis.relation;
+            return Ok(ProfileNumbers::of(&recipe, &analysis.summary, relation));
         }
-        Ok(ProfileNumbers::of(&analyze_as(
-            "compare", reduced, &recipe, measured, context,
-        )?))
+        // None of the numbers comes from the tests of the dynamics.
+        recipe.dynamics.tests = false;
+        let numbers = start_from(
+            "compare",
+            (reduced, &recipe),
+            kept,
+            context,
+            |taken, done| {
+                let load = reduced.loader();
+                map::numbers_from(&reduced.reduction, &recipe, measured, taken, &load, done)
+            },
+        );
+        let (summary, relation) = numbers?;
+        Ok(ProfileNumbers::of(&recipe, &summary, &relation))
     };
     Ok(Comparison {
         temperature_k: analysis.temperature_k,

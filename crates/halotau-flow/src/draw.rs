@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use halotau::analysis::Analysis;
-use halotau::ndarray::{Array2, s};
+use halotau::ndarray::{Array2, Array3, s};
 use halotau::recipe::OutputSettings;
 use halotau::reduce::Reduction;
 use halotau::ring::RingSeries;
@@ -12,11 +12,13 @@ use halotau::series::Position;
 use halotau::with_counts;
 use halotau_figure::Figure;
 use halotau_figure::figures::{self, ExamplePatterns, TimeTraces};
+use halotau_io::taken::Pictures;
 use rayon::prelude::*;
 
 use crate::context::{Context, Unit};
 use crate::error::{Error, Result};
 use crate::reduce::Reduced;
+use crate::taken::Kept;
 
 /// Patterns shown of each example position, from the first scan to the last.
 const N_EXAMPLE_PATTERNS: usize = 5;
@@ -33,22 +35,60 @@ pub struct Drawable {
 }
 
 impl Drawable {
-    /// Takes what is needed from a reduction, so that its counts can be dropped.
+    /// Takes what is needed from a reduction, so that its counts can be dropped; what an earlier analysis took of it is not read again.
     ///
     /// # Errors
     ///
     /// Where a shard is damaged.
-    pub fn of(reduced: &Reduced, analysis: &Analysis) -> Result<Self> {
+    pub fn of(
+        reduced: &Reduced,
+        analysis: &Analysis,
+        kept: &Kept,
+        context: &Context<'_>,
+    ) -> Result<Self> {
         let reduction = &reduced.reduction;
         let mut traces = TimeTraces::of(reduction);
-        traces.ring_mean = ring_mean(reduced, analysis)?;
-        let examples = analysis
-            .examples
-            .map(|positions| example_patterns(reduced, positions))
-            .transpose()?;
+        let before = kept.pictures(&analysis.recipe, context);
+        let before = before.filter(|before| before.ring_mean.len() == reduction.time.len());
+        let positions: Vec<Position> = analysis.examples.into_iter().flatten().collect();
+        let shown = shown(reduction);
+        let n_patterns = positions.len() * shown.len();
+        let grid = (reduction.annulus.grid_rows, reduction.annulus.grid_cols);
+        let is_same = |before: &Pictures| {
+            before.positions == positions && before.patterns.dim() == (n_patterns, grid.0, grid.1)
+        };
+        let pictures = match before {
+            Some(before) if is_same(&before) => before,
+            before => {
+                let ring_mean = match before {
+                    Some(before) => before.ring_mean,
+                    None => ring_mean(reduced, analysis)?,
+                };
+                let mut patterns = Array3::zeros((n_patterns, grid.0, grid.1));
+                let made = example_patterns(reduced, &positions, &shown)?;
+                for (mut to, pattern) in patterns.outer_iter_mut().zip(&made) {
+                    to.assign(pattern);
+                }
+                let pictures = Pictures {
+                    ring_mean,
+                    positions,
+                    patterns,
+                };
+                kept.keep_pictures(&analysis.recipe, &pictures, context);
+                pictures
+            }
+        };
+        traces.ring_mean = pictures.ring_mean;
+        let times_s = reduction.time.times_s();
+        let patterns = pictures.patterns.outer_iter();
+        let patterns: Vec<Array2<f64>> = patterns.map(|pattern| pattern.to_owned()).collect();
         Ok(Self {
             reduction: Some(reduction.clone()),
-            examples,
+            examples: analysis.examples.map(|positions| ExamplePatterns {
+                positions,
+                times_s: shown.iter().map(|&time| times_s[time]).collect(),
+                patterns,
+            }),
             traces,
         })
     }
@@ -172,16 +212,24 @@ pub fn write(
     Ok(())
 }
 
-fn example_patterns(reduced: &Reduced, positions: [Position; 2]) -> Result<ExamplePatterns> {
+/// Scans whose patterns are shown.
+fn shown(reduction: &Reduction) -> Vec<usize> {
+    let n_times = reduction.time.len();
+    let n_shown = N_EXAMPLE_PATTERNS.min(n_times);
+    (0..n_shown)
+        .map(|at| at * (n_times - 1) / (n_shown - 1).max(1))
+        .collect()
+}
+
+fn example_patterns(
+    reduced: &Reduced,
+    positions: &[Position],
+    shown: &[usize],
+) -> Result<Vec<Array2<f64>>> {
     let reduction = &reduced.reduction;
-    let times_s = reduction.time.times_s();
-    let n_shown = N_EXAMPLE_PATTERNS.min(times_s.len());
-    let shown: Vec<usize> = (0..n_shown)
-        .map(|at| at * (times_s.len() - 1) / (n_shown - 1).max(1))
-        .collect();
     let all = reduction.shards();
     let mut patterns = Vec::new();
-    for position in positions {
+    for &position in positions {
         let shard = all.iter().find(|shard| {
             (shard.first_row..shard.first_row + shard.n_rows).contains(&position.row)
                 && (shard.first_col..shard.first_col + shard.n_cols).contains(&position.col)
@@ -194,11 +242,7 @@ fn example_patterns(reduced: &Reduced, positions: [Position; 2]) -> Result<Examp
                 .map(|&time| annulus_pattern(reduction, &rings, position, time)),
         );
     }
-    Ok(ExamplePatterns {
-        positions,
-        times_s: shown.iter().map(|&time| times_s[time]).collect(),
-        patterns,
-    })
+    Ok(patterns)
 }
 
 /// The counts of one frame on the binned grid; NaN outside the annulus.

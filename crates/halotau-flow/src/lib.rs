@@ -34,6 +34,7 @@ pub mod run;
 pub mod series;
 pub mod simulate;
 pub mod study;
+pub mod taken;
 pub mod tasks;
 
 pub use context::{Context, Event, Unit};

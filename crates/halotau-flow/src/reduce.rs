@@ -12,7 +12,7 @@ use halotau::reduce::{CountType, Reduction, Shard, ShardSums, Totals};
 use halotau::ring::RingSeries;
 use halotau::series::{SampleType, SeriesHeader, Warning};
 use halotau_figure::Figure;
-use halotau_io::reduction_folder::{ReductionReader, ReductionWriter, RingLayout, Task};
+use halotau_io::reduction_folder::{ReductionReader, ReductionWriter, RingLayout, Task, identity};
 use serde_json::{Value, json};
 
 use crate::calibrate::{self, Record};
@@ -44,6 +44,8 @@ pub struct Reduced {
     pub record: Option<Record>,
     /// Pictures of that, where it was measured just now.
     pub pictures: Vec<Figure>,
+    /// What the reduction is known by, where it is kept in a folder.
+    pub identity: Option<String>,
     rings: Rings,
 }
 
@@ -91,6 +93,7 @@ impl Reduced {
                 .map_or_else(Vec::new, |record| record.warnings.clone()),
             record,
             pictures: Vec::new(),
+            identity: Some(identity(&folder.join(REDUCTION))?),
             rings: Rings::Folder(Box::new(reader), kept),
         })
     }
@@ -277,6 +280,7 @@ impl Pass {
             warnings: prepared.warnings,
             record: None,
             pictures: Vec::new(),
+            identity: None,
             rings: Rings::Memory(rings),
         })
     }
@@ -378,6 +382,7 @@ impl Pass {
                 warnings: prepared.warnings,
                 record: None,
                 pictures: Vec::new(),
+                identity: Some(identity(folder)?),
                 rings: Rings::Folder(Box::new(reader), kept),
             });
         }
@@ -431,6 +436,7 @@ impl Pass {
             warnings,
             record: None,
             pictures: Vec::new(),
+            identity: Some(identity(folder)?),
             rings,
         })
     }

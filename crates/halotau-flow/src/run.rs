@@ -13,7 +13,7 @@ use halotau_figure::report::Table;
 use serde::Serialize;
 
 use crate::alike::{Part, alike};
-use crate::analyze::{Comparison, analyze, compare, measure};
+use crate::analyze::{Comparison, analyze, compare};
 use crate::calibrate::Record;
 use crate::context::Context;
 use crate::draw::{self, Drawable};
@@ -25,6 +25,7 @@ use crate::reduce::{self, REDUCTION, Reduced, reduce};
 use crate::report::{self, ReportParts};
 use crate::results;
 use crate::study::study;
+use crate::taken::Kept;
 
 /// What a run leaves.
 #[derive(Debug)]
@@ -256,16 +257,19 @@ impl Parts {
     /// Analyzes one temperature and writes its folder, complete in itself.
     fn add(&mut self, folder: &Path, reduced: &Reduced, context: &Context<'_>) -> Result<()> {
         let pictures = folder.join(results::FIGURES);
-        let measured = measure(reduced, &reduced.recipe, Some(&pictures), context)?;
-        let analysis = analyze(reduced, &reduced.recipe, &measured, context)?;
+        let kept = Kept::of(folder, reduced, &reduced.recipe);
+        let measured = kept.measure(reduced, &reduced.recipe, Some(&pictures), context)?;
+        let analysis = analyze(reduced, &reduced.recipe, &measured, &kept, context)?;
         analysis
             .warnings
             .iter()
             .for_each(|warning| context.warn(warning));
         results::write_temperature(folder, &analysis, Some(&reduced.reduction.calibration))?;
-        let comparison = compare(reduced, &analysis, &measured, context)?;
+        let comparison = compare(reduced, &analysis, &measured, &kept, context)?;
         results::write_record(folder, reduced.record.as_ref())?;
-        let mut own = Drawable::of(reduced, &analysis)?.figures(&analysis)?;
+        let drawable = Drawable::of(reduced, &analysis, &kept, context)?;
+        kept.sweep();
+        let mut own = drawable.figures(&analysis)?;
         own.extend(reduced.pictures.iter().cloned());
         let fingerprint = (analysis.name.clone(), reduced.fingerprint.clone());
         let mut single = study(vec![analysis]);

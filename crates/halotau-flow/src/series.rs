@@ -18,6 +18,7 @@ use crate::reduce::{REDUCTION, Reduced};
 use crate::report::{self, ReportParts};
 use crate::results;
 use crate::study::study;
+use crate::taken::Kept;
 
 /// What is in result folders.
 #[derive(Debug)]
@@ -186,7 +187,9 @@ pub fn write_report(results: &Results, out: &Path) -> Result<PathBuf> {
 /// The figures of one temperature; those that need the counts only where the reduction was kept.
 fn own_figures(analysis: &Analysis, folder: &Path) -> Result<Vec<Figure>> {
     let drawable = if folder.join(REDUCTION).is_dir() {
-        Drawable::of(&Reduced::open(folder, &analysis.recipe, 0)?, analysis)?
+        let reduced = Reduced::open(folder, &analysis.recipe, 0)?;
+        let kept = Kept::of(folder, &reduced, &analysis.recipe);
+        Drawable::of(&reduced, analysis, &kept, &Context::new(&|_| {}))?
     } else {
         Drawable::without_reduction(analysis)
     };

@@ -5,8 +5,8 @@
 //! coordinates. The folder is written beside its place and renamed, so that the earlier results stay until the new ones are
 //! whole; [`read_analysis`] gives back every bit and refuses what was changed.
 
-mod arrays;
-mod place;
+pub(crate) mod arrays;
+pub(crate) mod place;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -103,7 +103,7 @@ struct Attributes {
 
 /// The conditions without their arrays.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct ConditionsAttributes {
+pub(crate) struct ConditionsAttributes {
     drift: Option<Drift>,
     drift_limit: DriftLimit,
     current: BeamCurrent,
@@ -113,7 +113,7 @@ struct ConditionsAttributes {
 }
 
 impl ConditionsAttributes {
-    fn of(conditions: &Conditions) -> Self {
+    pub(crate) fn of(conditions: &Conditions) -> Self {
         Self {
             drift: conditions.drift.clone(),
             drift_limit: conditions.drift_limit,
@@ -124,7 +124,7 @@ impl ConditionsAttributes {
         }
     }
 
-    fn with_arrays(self, group: &GroupReader) -> Result<Conditions> {
+    pub(crate) fn with_arrays(self, group: &GroupReader) -> Result<Conditions> {
         let drift = self
             .drift
             .map(|mut drift| -> Result<Drift> {
@@ -177,7 +177,7 @@ impl ConditionsAttributes {
 /// [`Error::Locked`] while another process writes there, [`Error::NotResults`] where something else is in the place,
 /// [`Error::Value`] where the parts of the analysis do not fit together, [`Error::Io`].
 pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Result<()> {
-    let place = Place::take(path)?;
+    let place = Place::take(path, check_kind)?;
     let mut group = GroupWriter::new(&place.new, Sync::Cache);
     let coordinates = write_arrays(&mut group, analysis)?;
     let attributes = Attributes {

@@ -5,7 +5,7 @@
 //! believed before it was compared with the length of the file.
 //!
 //! [`reduction_folder`] keeps the one pass over the data, shard by shard, so that a killed run goes on where it was;
-//! [`analysis_folder`] keeps the results of one temperature; [`export`] hands them to other programs. Every byte that is
+//! [`analysis_folder`] keeps the results of one temperature, [`taken`] what they were made from; [`export`] hands them to other programs. Every byte that is
 //! read back is one that was written, or an error that names the file.
 
 pub mod analysis_folder;
@@ -15,6 +15,7 @@ mod manifest;
 pub mod maps;
 pub mod reduction_folder;
 pub mod steps;
+pub mod taken;
 mod zarr_store;
 
 mod arrangement;

@@ -21,6 +21,8 @@ mod reader;
 mod task;
 mod writer;
 
+use std::path::Path;
+
 use halotau::axes::{QRange, TimeBasis};
 use halotau::calibrate::Calibration;
 use halotau::recipe::Region;
@@ -33,6 +35,8 @@ pub use reader::ReductionReader;
 pub use task::Task;
 pub use writer::ReductionWriter;
 
+use crate::error::{Error, Result};
+use crate::manifest::MANIFEST;
 use crate::zarr_store::{Chunks, Named};
 
 /// What kind of group this is; the first thing a reader looks at.
@@ -62,6 +66,17 @@ const PIXEL_VALID: Named = Named::new(
     "1",
     "pixels that can be trusted at each position",
 );
+
+/// What a finished reduction is known by: the hash of its list of files, which holds the hash of each of them.
+///
+/// # Errors
+///
+/// [`Error::Io`](crate::Error::Io).
+pub fn identity(path: &Path) -> Result<String> {
+    let list = path.join(MANIFEST);
+    let bytes = std::fs::read(&list).map_err(|error| Error::io(&list, "read", error))?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}
 
 /// Lengths and number type of the counts, known before the pass begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

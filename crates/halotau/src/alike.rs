@@ -28,6 +28,7 @@ use crate::axes::TimeAxis;
 use crate::conditions::Measured;
 use crate::drift::align::Alignment;
 use crate::error::{Error, Result};
+use crate::map::curves::Taken;
 use crate::map::{self, LoadShard};
 use crate::recipe::Recipe;
 use crate::reduce::{Reduction, Shard};
@@ -152,8 +153,9 @@ pub struct Alike {
 
 /// Analyzes one temperature as if it had been measured with what all of them have.
 ///
-/// `counts` are the mean counts of a pixel and scan in the band, of which the lowest of all temperatures is in `common`. The seed of the
-/// recipe chooses the electrons.
+/// `own_counts` are the mean counts of a pixel and scan in the band, of which the lowest of all temperatures is in `common`. The seed of the
+/// recipe chooses the electrons. `taken` is what an earlier call took from the counts, as for [`map::analyze_from`]; it must come from the same
+/// `own_counts`, `common` and seed as well.
 ///
 /// # Errors
 ///
@@ -162,8 +164,8 @@ pub fn analyze(
     reduction: &Reduction,
     recipe: &Recipe,
     measured: &Measured,
-    own_counts: f64,
-    common: &Common,
+    (own_counts, common): (f64, &Common),
+    taken: &mut Taken,
     load: &LoadShard<'_>,
     done: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<AlikeTemperature> {
@@ -195,14 +197,17 @@ pub fn analyze(
             recipe.seed,
         )))
     };
-    let analysis = map::analyze_under(&cut, recipe, &cut_measured, &load, done)?;
+    let mut recipe = recipe.clone();
+    // No number of a summary comes from the tests of the dynamics.
+    recipe.dynamics.tests = false;
+    let (summary, _) = map::numbers_from(&cut, &recipe, &cut_measured, taken, &load, done)?;
     Ok(AlikeTemperature {
         temperature_k: reduction.temperature_k,
         n_times: times.len(),
         n_times_measured: reduction.time.len(),
         kept_share,
         counts: own_counts * kept_share,
-        summary: analysis.summary,
+        summary,
     })
 }
 

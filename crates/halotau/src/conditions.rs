@@ -18,11 +18,13 @@ use crate::drift::images::{Registration, register};
 use crate::drift::speckle::{Tracking, Untracked, track};
 use crate::drift::{Drift, DriftMethod};
 use crate::error::{Error, Result};
+use crate::fluctuate::FluctuateSettings;
 use crate::map::LoadShard;
 use crate::rank;
-use crate::recipe::{BadScans, Recipe};
+use crate::recipe::{BadScans, DataBlock, Recipe, Scan};
 use crate::reduce::Reduction;
 use crate::region::{self, Region};
+use crate::relax::RelaxSettings;
 use crate::series::Warning;
 use crate::simulate::circle_overlap;
 use sample::{Blocks, ScanSample, disc_radius_per_nm};
@@ -113,7 +115,7 @@ mod optional {
 }
 
 /// The conditions of a series, and what the analysis needs of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     /// As stored.
     pub conditions: Conditions,
@@ -229,6 +231,41 @@ pub fn measure(
         level_counts,
         warnings,
     })
+}
+
+/// The settings that conditions depend on; all others are at their defaults. What the pass did to the counts is in the reduction, and the
+/// content of `scan.mask_file` is not in the recipe.
+pub fn settings(recipe: &Recipe) -> Recipe {
+    let defaults = Recipe::default();
+    let dwell_ms = recipe.data.first().and_then(|block| block.dwell_ms);
+    Recipe {
+        title: defaults.title,
+        profile: defaults.profile,
+        seed: defaults.seed,
+        sample: defaults.sample,
+        scan: Scan {
+            mask_file: None,
+            ..recipe.scan.clone()
+        },
+        pattern: defaults.pattern,
+        calibration: defaults.calibration,
+        reduction: defaults.reduction,
+        dynamics: defaults.dynamics,
+        relaxation: RelaxSettings::default(),
+        structure: FluctuateSettings {
+            gain: recipe.structure.gain,
+            ..defaults.structure
+        },
+        interval: defaults.interval,
+        arrhenius: defaults.arrhenius,
+        output: defaults.output,
+        data: vec![DataBlock {
+            dwell_ms,
+            ..DataBlock::default()
+        }],
+        // What a later version adds counts until someone says that it does not.
+        ..recipe.clone()
+    }
 }
 
 /// Which scans are used, and why others are not.

@@ -1,48 +1,48 @@
 //! Every position of a scan, one after another: from counts on the annulus to all results of a temperature.
 //!
+//! What is taken from the counts and what is concluded from it are two stages; [`curves`] is what lies between them.
+//!
 //! The counts pass by shard by shard, at most five times: once for the [conditions], once for the mean pattern where
 //! curves are flattened, once for the baseline of distant positions, once in part for the modes of the likelihood, once for everything else. A position here is a point of the sample:
 //! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
 
+pub mod curves;
 mod dynamics;
+mod flags;
 mod geometry;
 mod likelihood;
+mod matrices;
 mod position;
+mod shared;
 mod summary;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use ndarray::{Array2, Array3, s};
 use rayon::prelude::*;
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, MapSummary};
 use crate::conditions::{self, Measured};
-use crate::correlate::{
-    DistantPairs, FlattenSums, Flattening, LagSums, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization,
-    TwoTime, TwoTimeKept,
-};
+use crate::correlate::{LagSums, TwoTimeKept};
 use crate::drift::align::AlignedCounts;
+use crate::dynamics::Collector;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use crate::reduce::{Reduction, Shard};
+use crate::relate::StructureDynamics;
 use crate::relax::Estimator;
 use crate::ring::RingSeries;
 use crate::series::{Position, Warning};
 
+use curves::{Common, Curves, Likelihoods, PositionCurves, RegionSum, Taken};
 use geometry::{Geometries, Geometry};
-use likelihood::LikelihoodTask;
+use likelihood::{Conclusion, LikelihoodTask, PositionLikelihood};
 use position::{PositionResult, PositionTask};
 
 /// Positions whose intermediate results are in memory at once; a constant, so that sums do not depend on the machine.
 const POSITIONS_AT_ONCE: usize = 64;
-
-/// Positions that enter the baseline of distant pairs at most.
-const MAX_DISTANT_POSITIONS: usize = 2_000;
-
-/// Positions whose G is averaged for the region where g is computed without it: each costs as many products as there are pairs of
-/// scans, and speckles of a few tens average out as well as a picture shows.
-const MATRICES_OF_LONG_SERIES: usize = 32;
 
 /// A matrix of more scans is computed only for positions that are named: 128 MiB each, and as much again while it is made.
 const MAX_MATRIX_TIMES: usize = 4_096;
@@ -98,17 +98,77 @@ pub fn analyze_under(
     load: &LoadShard<'_>,
     done: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Analysis> {
+    analyze_from(
+        reduction,
+        recipe,
+        measured,
+        &mut Taken::default(),
+        load,
+        done,
+    )
+}
+
+/// As [`analyze_under`], from what an earlier analysis took from the counts. `taken` must come from the same counts and conditions under the
+/// same [settings](curves::curve_settings); it is left with what this analysis took. `load` is called only for what is missing.
+///
+/// # Errors
+///
+/// As [`analyze_under`].
+pub fn analyze_from(
+    reduction: &Reduction,
+    recipe: &Recipe,
+    measured: &Measured,
+    taken: &mut Taken,
+    load: &LoadShard<'_>,
+    done: &(dyn Fn(u64) -> bool + Sync),
+) -> Result<Analysis> {
+    taken.drop_unfitting(
+        reduction.n_rows() * reduction.n_cols(),
+        reduction.time.len(),
+    );
+    with_run((reduction, recipe, measured), load, done, |run| {
+        run.analyze(taken)
+    })
+}
+
+/// The numbers of an analysis that a comparison needs, and nothing that takes more: as [`analyze_from`] has them.
+///
+/// # Errors
+///
+/// As [`analyze_under`].
+pub fn numbers_from(
+    reduction: &Reduction,
+    recipe: &Recipe,
+    measured: &Measured,
+    taken: &mut Taken,
+    load: &LoadShard<'_>,
+    done: &(dyn Fn(u64) -> bool + Sync),
+) -> Result<(MapSummary, StructureDynamics)> {
+    taken.drop_unfitting(
+        reduction.n_rows() * reduction.n_cols(),
+        reduction.time.len(),
+    );
+    with_run((reduction, recipe, measured), load, done, |run| {
+        run.numbers(taken)
+    })
+}
+
+fn with_run<T>(
+    (reduction, recipe, measured): (&Reduction, &Recipe, &Measured),
+    load: &LoadShard<'_>,
+    done: &(dyn Fn(u64) -> bool + Sync),
+    analyze: impl FnOnce(&Run<'_, '_>) -> Result<T>,
+) -> Result<T> {
     check(reduction, recipe)?;
     let counts = AlignedCounts::new(reduction, &measured.alignment, load);
-    let run = Run {
+    analyze(&Run {
         reduction,
         recipe,
         measured,
         geometries: Geometries::new(reduction, recipe, &measured.alignment)?,
         load: &|shard: &Shard| counts.shard(shard),
         done,
-    };
-    run.analyze()
+    })
 }
 
 fn check(reduction: &Reduction, recipe: &Recipe) -> Result<()> {
@@ -142,12 +202,91 @@ struct Run<'a, 'rings> {
     done: &'a (dyn Fn(u64) -> bool + Sync),
 }
 
+/// What the positions of an analysis gave, before maps are made of it.
+struct Concluded<'a> {
+    task: PositionTask<'a>,
+    results: Vec<PositionResult>,
+    interval_factor: Option<f64>,
+    collector: Option<Collector>,
+    /// Every position's G where asked for.
+    all: Option<Array3<f64>>,
+    warnings: Vec<Warning>,
+}
+
 impl Run<'_, '_> {
-    fn analyze(&self) -> Result<Analysis> {
-        let (n_rows, n_cols) = (self.reduction.n_rows(), self.reduction.n_cols());
+    fn analyze(&self, taken: &mut Taken) -> Result<Analysis> {
+        let common = self.common(taken)?;
+        let concluded = self.conclude(&common, taken, true)?;
+        let Concluded {
+            task,
+            results,
+            interval_factor,
+            collector,
+            all,
+            mut warnings,
+        } = concluded;
+        let n_times = self.reduction.time.len();
+        let has_matrices = self.has_matrices(&task);
+        let mut matrices = taken.matrices.take().unwrap_or_default();
+        if has_matrices {
+            self.region(&task, &results, &mut matrices.region)?;
+            if task.lag_sums() == LagSums::Fourier {
+                let n = matrices.region.n;
+                let text = format!(
+                    "With {n_times} scans g is computed without G(t1, t2) of every position: G of the region is the mean over {n} positions, and \
+                     the tests of the dynamics that need all of them are not made (dynamics.two_time = \"all\" computes them).",
+                );
+                warnings.push(Warning::new("W044", text));
+            }
+        }
+        let mut analysis = summary::assemble(self.reduction, &task, results, warnings);
+        analysis.flattening = common.flattening;
+        analysis.interval_factor = interval_factor;
+        analysis.distant_baseline = common.distant_baseline;
+        analysis.two_time_all = all;
+        let mut kept: Vec<Position> = self.recipe.dynamics.two_time_positions.clone();
+        if has_matrices {
+            analysis.two_time.push(matrices.region.two_time());
+            kept.extend(analysis.examples.into_iter().flatten());
+        }
+        kept.sort_unstable();
+        kept.dedup();
+        matrices.positions = self.two_time_of(&task, &kept, matrices.positions)?;
+        analysis.two_time.extend(matrices.positions.iter().cloned());
+        taken.matrices = Some(matrices);
+        if let Some(collector) = collector {
+            let (mut found, changed) = collector.finish();
+            found.rings = self.ring_times(&collector, &analysis.quality, &task)?;
+            analysis.note_changes(&changed);
+            analysis.dynamics = Some(found);
+        }
+        Ok(analysis)
+    }
+
+    fn numbers(&self, taken: &mut Taken) -> Result<(MapSummary, StructureDynamics)> {
+        let common = self.common(taken)?;
+        let concluded = self.conclude(&common, taken, false)?;
+        Ok(summary::numbers(
+            self.reduction,
+            &concluded.task,
+            &concluded.results,
+        ))
+    }
+
+    fn has_matrices(&self, task: &PositionTask<'_>) -> bool {
+        self.reduction.time.len() <= MAX_MATRIX_TIMES || task.lag_sums() == LagSums::Pairs
+    }
+
+    /// All positions, from what was taken of them before or from their counts; with all that an analysis shows, or the numbers alone.
+    fn conclude<'s>(
+        &'s self,
+        common: &'s Common,
+        taken: &mut Taken,
+        whole: bool,
+    ) -> Result<Concluded<'s>> {
         let mut warnings = self.measured.warnings.clone();
-        let (flattening, flatten) = self.flatten(&mut warnings)?;
-        let distant_baseline = self.distant_baseline(flatten.as_deref())?;
+        warnings.extend(common.warnings.iter().cloned());
+        let distant_baseline = common.distant_baseline;
         if self.recipe.relaxation.baseline == crate::relax::Baseline::DistantPairs
             && distant_baseline.is_none()
         {
@@ -160,27 +299,109 @@ impl Run<'_, '_> {
             self.reduction,
             self.recipe,
             self.measured,
-            flatten.as_deref(),
+            common.pattern.as_deref(),
             distant_baseline,
         );
         // The tests need G of every position.
-        let mut collector = match task.lag_sums() {
+        let collector = match task.lag_sums() {
             LagSums::Pairs => self.collector(&task, distant_baseline, &mut warnings),
             LagSums::Fourier => None,
         };
         task.classes = collector
             .as_ref()
             .map(|collector| (collector.classes().clone(), collector.settings().baseline));
-
-        let likelihood = self.likelihood(&task, flatten.as_deref(), &mut warnings)?;
-
-        let keep_all = self.recipe.dynamics.two_time == TwoTimeKept::All;
+        let (n_rows, n_cols) = (self.reduction.n_rows(), self.reduction.n_cols());
         let n_times = self.reduction.time.len();
-        let mut all =
-            keep_all.then(|| Array3::from_elem((n_rows * n_cols, n_times, n_times), f64::NAN));
-        let has_matrices = n_times <= MAX_MATRIX_TIMES || task.lag_sums() == LagSums::Pairs;
-        let mut region = RegionMean::new(if has_matrices { n_times } else { 0 });
-        let mut results: Vec<Option<PositionResult>> = vec![None; n_rows * n_cols];
+        let mut gathered = Gathered {
+            results: vec![None; n_rows * n_cols],
+            collector,
+            all: (whole && self.recipe.dynamics.two_time == TwoTimeKept::All)
+                .then(|| Array3::from_elem((n_rows * n_cols, n_times, n_times), f64::NAN)),
+            region: (whole && task.lag_sums() == LagSums::Pairs)
+                .then(|| RegionSum::new(n_times, n_rows * n_cols)),
+        };
+        let modes = self.modes(&task, common, taken, &mut warnings)?;
+        let curves = taken.curves.take().map(|curves| curves.positions);
+        let likelihoods = taken.likelihoods.take();
+        match (&curves, &modes) {
+            (Some(curves), None) => self.conclude_kept(&task, curves, &mut gathered)?,
+            _ => self.conclude_counts(&task, curves.as_deref(), modes.as_ref(), &mut gathered)?,
+        }
+        let mut results: Vec<PositionResult> = gathered.results.into_iter().flatten().collect();
+        let positions = results.iter().map(|result| Arc::clone(&result.curves));
+        taken.curves = Some(Curves {
+            common: common.clone(),
+            positions: positions.collect(),
+        });
+        if let Some(sum) = gathered.region {
+            // Without G of any position nothing was asked for, and the earlier sum may still be the answer.
+            if sum.asked.contains(&true) {
+                taken.matrices.get_or_insert_default().region = sum;
+            }
+        }
+        let interval_factor = match (&modes, likelihoods) {
+            _ if !self.wants_likelihood(common) => None,
+            (Some(_), _) => {
+                let found = results.iter_mut().map(|result| result.likelihood.take());
+                taken.likelihoods = Some(Likelihoods::new(Some(found.collect())));
+                self.likelihood(&task, taken.likelihoods.as_ref(), &mut results)
+            }
+            (None, found) => {
+                taken.likelihoods = found.or_else(|| Some(Likelihoods::new(None)));
+                self.likelihood(&task, taken.likelihoods.as_ref(), &mut results)
+            }
+        };
+        Ok(Concluded {
+            task,
+            results,
+            interval_factor,
+            collector: gathered.collector,
+            all: gathered.all,
+            warnings,
+        })
+    }
+
+    /// All positions from what was taken before.
+    fn conclude_kept(
+        &self,
+        task: &PositionTask<'_>,
+        curves: &[Arc<PositionCurves>],
+        gathered: &mut Gathered,
+    ) -> Result<()> {
+        let n_cols = self.reduction.n_cols();
+        let chunks = curves.chunks(POSITIONS_AT_ONCE);
+        for (number, chunk) in chunks.enumerate() {
+            let first = number * POSITIONS_AT_ONCE;
+            let made: Vec<PositionResult> = chunk
+                .par_iter()
+                .enumerate()
+                .map(|(at, curves)| {
+                    let place = Position {
+                        row: (first + at) / n_cols,
+                        col: (first + at) % n_cols,
+                    };
+                    task.conclude(place, curves, None)
+                })
+                .collect();
+            for (at, result) in made.into_iter().enumerate() {
+                gathered.results[first + at] = Some(result);
+            }
+            if !(self.done)(chunk.len() as u64) {
+                return Err(Error::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    /// All positions from their counts; curves that are there are not computed again.
+    fn conclude_counts(
+        &self,
+        task: &PositionTask<'_>,
+        curves: Option<&[Arc<PositionCurves>]>,
+        modes: Option<&LikelihoodTask<'_>>,
+        gathered: &mut Gathered,
+    ) -> Result<()> {
+        let n_cols = self.reduction.n_cols();
         for shard in self.reduction.shards() {
             let rings = (self.load)(&shard)?;
             let positions = positions_of(&shard);
@@ -188,107 +409,97 @@ impl Run<'_, '_> {
                 let made: Vec<(PositionResult, Option<Array2<f64>>)> = chunk
                     .par_iter()
                     .map(|&at| {
+                        let place = self.place(&rings, at);
                         let geometry = self.geometry(&rings, at);
-                        let (mut result, two_time) = task.analyze(&rings, at, geometry);
-                        result.likelihood = likelihood
-                            .as_ref()
-                            .and_then(|likelihood| likelihood.fit(&rings, at, geometry, &result));
+                        let (taken, two_time, records) = match curves {
+                            Some(curves) => {
+                                let curves = &curves[place.row * n_cols + place.col];
+                                (Arc::clone(curves), None, None)
+                            }
+                            None => {
+                                let (taken, two_time, records) = task.take(&rings, at, geometry);
+                                (Arc::new(taken), two_time, records)
+                            }
+                        };
+                        let mut result = task.conclude(place, &taken, records);
+                        result.likelihood =
+                            modes.and_then(|modes| modes.fit(&rings, at, geometry, &taken));
                         (result, two_time)
                     })
                     .collect();
-                for (&at, (mut result, two_time)) in chunk.iter().zip(made) {
-                    let index = (rings.first_row + at.row) * n_cols + rings.first_col + at.col;
-                    if let Some(collector) = &mut collector {
-                        let place = self.place(&rings, at);
-                        if let (true, Some(two_time)) = (result.enters_ensemble(), &two_time) {
-                            collector.add_matrix(place, two_time.view());
-                        }
-                        if let Some(halves) = result.records.take() {
-                            collector.add_halves(place, halves);
-                        }
-                    }
-                    if let Some(two_time) = &two_time {
-                        region.add(&result, two_time);
-                    }
-                    if let (Some(all), Some(two_time)) = (&mut all, two_time) {
-                        all.slice_mut(s![index, .., ..]).assign(&two_time);
-                    }
-                    results[index] = Some(result);
+                for (&at, (result, two_time)) in chunk.iter().zip(made) {
+                    gathered.add(self.place(&rings, at), n_cols, result, two_time);
                 }
                 if !(self.done)(chunk.len() as u64) {
                     return Err(Error::Stopped);
                 }
             }
         }
-        let mut results: Vec<PositionResult> = results.into_iter().flatten().collect();
-        let interval_factor = likelihood
-            .as_ref()
-            .map(|likelihood| likelihood.finish(&mut results, self.n_areas()));
-        if has_matrices && task.lag_sums() == LagSums::Fourier {
-            self.add_matrices(&task, &results, &mut region)?;
-            let text = format!(
-                "With {n_times} scans g is computed without G(t1, t2) of every position: G of the region is the mean over {} positions, and \
-                 the tests of the dynamics that need all of them are not made (dynamics.two_time = \"all\" computes them).",
-                region.n
-            );
-            warnings.push(Warning::new("W044", text));
-        }
-        let mut analysis = summary::assemble(self.reduction, &task, results, warnings);
-        analysis.flattening = flattening;
-        analysis.interval_factor = interval_factor;
-        analysis.distant_baseline = distant_baseline;
-        analysis.two_time_all = all;
-        let mut kept: Vec<Position> = self.recipe.dynamics.two_time_positions.clone();
-        if has_matrices {
-            analysis.two_time.push(region.two_time());
-            kept.extend(analysis.examples.into_iter().flatten());
-        }
-        kept.sort_unstable();
-        kept.dedup();
-        self.keep_two_time(&task, &kept, &mut analysis)?;
-        if let Some(collector) = collector {
-            let (mut found, changed) = collector.finish();
-            found.rings = self.ring_times(&collector, &analysis.quality, &task)?;
-            analysis.note_changes(&changed);
-            analysis.dynamics = Some(found);
-        }
-        Ok(analysis)
+        Ok(())
     }
 
-    /// The likelihood of the ring's modes, where the recipe asks for it.
-    fn likelihood<'s>(
+    /// Whether tau is to be found by the likelihood, and can be.
+    fn wants_likelihood(&self, common: &Common) -> bool {
+        self.recipe.uses_likelihood() && common.pattern.is_some()
+    }
+
+    /// The likelihood's modes, where it is wanted and was not found before.
+    fn modes<'s>(
         &'s self,
         task: &PositionTask<'s>,
-        flatten: Option<&[f64]>,
+        common: &'s Common,
+        taken: &Taken,
         warnings: &mut Vec<Warning>,
     ) -> Result<Option<LikelihoodTask<'s>>> {
         if self.recipe.relaxation.estimator != Estimator::Likelihood {
             return Ok(None);
         }
-        let flatten = flatten.filter(|_| self.recipe.uses_likelihood());
-        let made = match flatten {
-            None => None,
-            Some(flatten) => LikelihoodTask::new(
-                task,
-                self.reduction,
-                &self.geometries,
-                flatten,
-                self.n_areas(),
-                &mut |see| self.show_sample(see),
-            )?,
-        };
-        if made.is_none() {
-            let why = if flatten.is_none() {
-                "it needs relaxation.stretch fixed at 1, relaxation.baseline = \"one\" and dynamics.normalization = \"flattened\""
-            } else {
-                "no speckle was found that lasts from one scan to the next"
-            };
-            warnings.push(Warning::new(
-                "W052",
-                format!("The likelihood was not used, tau is that of least squares: {why}."),
-            ));
+        let mut why = None;
+        let mut made = None;
+        match &common.pattern {
+            Some(pattern) if self.wants_likelihood(common) => {
+                let is_known = |found: &Likelihoods| found.positions().is_none();
+                made = match &taken.likelihoods {
+                    Some(_) => None,
+                    None => LikelihoodTask::new(
+                        task,
+                        self.reduction,
+                        &self.geometries,
+                        pattern,
+                        self.n_areas(),
+                        &mut |see| self.show_sample(see),
+                    )?,
+                };
+                if made.is_none() && taken.likelihoods.as_ref().is_none_or(is_known) {
+                    why = Some("no speckle was found that lasts from one scan to the next");
+                }
+            }
+            _ => {
+                why = Some(
+                    "it needs relaxation.stretch fixed at 1, relaxation.baseline = \"one\" and dynamics.normalization = \"flattened\"",
+                );
+            }
         }
+        warnings.extend(why.map(|why| {
+            let text = format!("The likelihood was not used, tau is that of least squares: {why}.");
+            Warning::new("W052", text)
+        }));
         Ok(made)
+    }
+
+    /// Puts what the likelihood found in the place of the fits, and tells how many times wider than curvature intervals are.
+    fn likelihood(
+        &self,
+        task: &PositionTask<'_>,
+        found: Option<&Likelihoods>,
+        results: &mut [PositionResult],
+    ) -> Option<f64> {
+        let positions: &[Option<PositionLikelihood>] = found?.positions()?;
+        for (result, found) in results.iter_mut().zip(positions) {
+            result.likelihood = found.clone().filter(|_| result.enters_ensemble());
+        }
+        let conclusion = Conclusion::new(task, self.reduction);
+        Some(conclusion.finish(results, self.n_areas()))
     }
 
     /// Shows the positions from which modes are learned one after another.
@@ -315,38 +526,6 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// G of some positions, evenly spread in the order of the scan.
-    fn add_matrices(
-        &self,
-        task: &PositionTask<'_>,
-        results: &[PositionResult],
-        region: &mut RegionMean,
-    ) -> Result<()> {
-        let n_cols = self.reduction.n_cols();
-        let entering: Vec<usize> = (0..results.len())
-            .filter(|&index| results[index].enters_ensemble())
-            .collect();
-        let stride = entering.len().div_ceil(MATRICES_OF_LONG_SERIES).max(1);
-        let chosen: Vec<usize> = entering.into_iter().step_by(stride).collect();
-        for shard in self.reduction.shards() {
-            let index =
-                |at: &Position| (shard.first_row + at.row) * n_cols + shard.first_col + at.col;
-            let positions = positions_of(&shard).into_iter();
-            let wanted: Vec<Position> = positions
-                .filter(|at| chosen.binary_search(&index(at)).is_ok())
-                .collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let rings = (self.load)(&shard)?;
-            for at in wanted {
-                let two_time = task.two_time(&rings, at, self.geometry(&rings, at));
-                region.add(&results[index(&at)], &two_time);
-            }
-        }
-        Ok(())
-    }
-
     /// The position of a block in the region.
     fn place(&self, rings: &RingSeries, at: Position) -> Position {
         Position {
@@ -357,101 +536,6 @@ impl Run<'_, '_> {
 
     fn geometry(&self, rings: &RingSeries, at: Position) -> &Geometry {
         self.geometries.at(&self.place(rings, at))
-    }
-
-    /// The mean pattern to divide by, on the annulus.
-    fn flatten(
-        &self,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<(Option<Flattening>, Option<Vec<f64>>)> {
-        let dynamics = &self.recipe.dynamics;
-        if dynamics.normalization != Normalization::Flattened {
-            return Ok((None, None));
-        }
-        let annulus = &self.reduction.annulus;
-        let mut sums = FlattenSums::new(annulus.len());
-        for shard in self.reduction.shards() {
-            let rings = (self.load)(&shard)?;
-            for chunk in positions_of(&shard).chunks(POSITIONS_AT_ONCE) {
-                let parts: Vec<FlattenSums> = chunk
-                    .par_iter()
-                    .map(|&at| {
-                        let geometry = self.geometry(&rings, at);
-                        let mut part = FlattenSums::new(annulus.len());
-                        let ring = geometry::counts(&rings, at, &geometry.ring, annulus, None);
-                        part.add_position(
-                            ring.view(),
-                            &geometry.ring,
-                            &self.valid_times(&rings, at),
-                        );
-                        part
-                    })
-                    .collect();
-                parts.iter().for_each(|part| sums.add(part));
-            }
-        }
-        let n_areas = self.n_areas();
-        let flattening = match dynamics.flattening {
-            Flattening::Auto if n_areas >= MIN_AREAS_FOR_PIXEL_FLATTENING => Flattening::Pixel,
-            Flattening::Auto => Flattening::Radial,
-            chosen => chosen,
-        };
-        if flattening == Flattening::Pixel && n_areas < MIN_AREAS_FOR_PIXEL_FLATTENING {
-            warnings.push(Warning::new(
-                "W042",
-                format!(
-                    "The mean pattern of each pixel rests on about {n_areas:.0} independent probe areas; below 300 it \
-                     removes some of the speckle and shortens tau by a few per cent. Flattening by the radial profile avoids this."
-                ),
-            ));
-        }
-        let pattern = match flattening {
-            Flattening::Pixel => sums.per_pixel(),
-            _ => sums.radial(
-                &annulus.q_per_nm,
-                dynamics.q_range_per_nm.min_per_nm,
-                annulus.q_step_per_nm(&self.reduction.calibration),
-            ),
-        };
-        Ok((Some(flattening), Some(pattern)))
-    }
-
-    fn distant_baseline(&self, flatten: Option<&[f64]>) -> Result<Option<f64>> {
-        // Positions whose rings are of different pixels cannot be multiplied pixel by pixel.
-        if !self.geometries.is_common()
-            || self.recipe.dynamics.normalization == Normalization::PerPixel
-        {
-            return Ok(None);
-        }
-        let n_cols = self.reduction.n_cols();
-        let stride = (self.reduction.n_rows() * n_cols).div_ceil(MAX_DISTANT_POSITIONS);
-        let mut pairs = DistantPairs::new(2.0 * self.probe_steps());
-        for shard in self.reduction.shards() {
-            let rings = (self.load)(&shard)?;
-            let chosen: Vec<(Position, Position)> = positions_of(&shard)
-                .into_iter()
-                .map(|at| (at, self.place(&rings, at)))
-                .filter(|(_, place)| (place.row * n_cols + place.col).is_multiple_of(stride))
-                .collect();
-            let means: Vec<Vec<f64>> = chosen
-                .par_iter()
-                .map(|&(at, _)| {
-                    let geometry = self.geometry(&rings, at);
-                    let ring = geometry::counts(
-                        &rings,
-                        at,
-                        &geometry.ring,
-                        &self.reduction.annulus,
-                        flatten,
-                    );
-                    DistantPairs::position_mean(ring.view(), &self.valid_times(&rings, at))
-                })
-                .collect();
-            for ((_, place), mean) in chosen.into_iter().zip(means) {
-                pairs.add(place.row, place.col, mean);
-            }
-        }
-        Ok(pairs.baseline())
     }
 
     /// Probe width in scan steps; 1 where nothing is known: neighbors share speckle at most.
@@ -471,68 +555,42 @@ impl Run<'_, '_> {
     fn valid_times(&self, rings: &RingSeries, at: Position) -> Vec<bool> {
         position::valid_times(rings, at, self.measured)
     }
-
-    fn keep_two_time(
-        &self,
-        task: &PositionTask<'_>,
-        kept: &[Position],
-        analysis: &mut Analysis,
-    ) -> Result<()> {
-        for shard in self.reduction.shards() {
-            let inside = |position: &&Position| {
-                (shard.first_row..shard.first_row + shard.n_rows).contains(&position.row)
-                    && (shard.first_col..shard.first_col + shard.n_cols).contains(&position.col)
-            };
-            let wanted: Vec<&Position> = kept.iter().filter(inside).collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let rings = (self.load)(&shard)?;
-            for &&place in &wanted {
-                let at = Position {
-                    row: place.row - rings.first_row,
-                    col: place.col - rings.first_col,
-                };
-                let values = task.two_time(&rings, at, self.geometry(&rings, at));
-                analysis.two_time.push(TwoTime {
-                    position: Some(place),
-                    values,
-                });
-            }
-        }
-        // The region mean, which has no position, is the first.
-        analysis.two_time.sort_by_key(|two_time| two_time.position);
-        Ok(())
-    }
 }
 
-/// The mean of G over positions, added in their order.
-struct RegionMean {
-    sum: Array2<f64>,
-    n: usize,
+/// What is gathered on the way through the positions.
+struct Gathered {
+    results: Vec<Option<PositionResult>>,
+    collector: Option<Collector>,
+    all: Option<Array3<f64>>,
+    region: Option<RegionSum>,
 }
 
-impl RegionMean {
-    fn new(n_times: usize) -> Self {
-        Self {
-            sum: Array2::zeros((n_times, n_times)),
-            n: 0,
+impl Gathered {
+    fn add(
+        &mut self,
+        place: Position,
+        n_cols: usize,
+        mut result: PositionResult,
+        two_time: Option<Array2<f64>>,
+    ) {
+        let index = place.row * n_cols + place.col;
+        if let Some(collector) = &mut self.collector {
+            if let (true, Some(two_time)) = (result.enters_ensemble(), &two_time) {
+                collector.add_matrix(place, two_time.view());
+            }
+            if let Some(halves) = result.records.take() {
+                collector.add_halves(place, halves);
+            }
         }
-    }
-
-    /// Adds G of a position that enters averages and has a value at every pair of scans.
-    fn add(&mut self, result: &PositionResult, two_time: &Array2<f64>) {
-        if result.enters_ensemble() && two_time.iter().all(|value| value.is_finite()) {
-            self.sum += two_time;
-            self.n += 1;
+        if let (Some(region), true, Some(two_time)) =
+            (&mut self.region, result.enters_ensemble(), &two_time)
+        {
+            region.add(index, two_time);
         }
-    }
-
-    fn two_time(self) -> TwoTime {
-        TwoTime {
-            position: None,
-            values: self.sum / self.n as f64,
+        if let (Some(all), Some(two_time)) = (&mut self.all, two_time) {
+            all.slice_mut(s![index, .., ..]).assign(&two_time);
         }
+        self.results[index] = Some(result);
     }
 }
 

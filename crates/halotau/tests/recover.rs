@@ -9,6 +9,7 @@ use halotau::alike::{self, Common, Own};
 use halotau::analysis::Analysis;
 use halotau::arrhenius::{self, ArrheniusPoint, Average};
 use halotau::calibrate::Calibration;
+use halotau::map::curves::Taken;
 use halotau::ndarray::{Array2, Array5};
 use halotau::quality::Quality;
 use halotau::rank;
@@ -309,8 +310,8 @@ fn temperatures_measured_alike_make_no_energy() {
             reduction,
             recipe,
             &conditions,
-            counts[at],
-            &common,
+            (counts[at], &common),
+            &mut Taken::default(),
             &load,
             &|_| true,
         )

@@ -1,6 +1,7 @@
 //! Writing the arrays of an analysis.
 
 use halotau::analysis::Analysis;
+use halotau::conditions::Conditions;
 use halotau::drift::Drift;
 use halotau::ndarray::{Array1, Array3, Axis};
 use halotau::quality::Quality;
@@ -53,7 +54,12 @@ pub(super) fn write_arrays(
             Quality::NAMES.iter().map(|(flag, word)| (flag.0, *word)),
         ),
     )?;
-    write_conditions(group, analysis)?;
+    write_conditions(
+        group,
+        &analysis.conditions,
+        analysis.time.len(),
+        (n_rows, n_cols),
+    )?;
     write_curves(group, analysis)?;
     write_two_time(group, analysis)?;
     write_coordinates(group, analysis)
@@ -120,10 +126,13 @@ pub(super) fn drift_arrays(drift: &Drift) -> [(&'static str, &'static str, &Vec<
     ]
 }
 
-fn write_conditions(group: &mut GroupWriter<'_>, analysis: &Analysis) -> Result<()> {
-    let n_times = analysis.time.len();
-    let dim = analysis.quality.dim();
-    let conditions = &analysis.conditions;
+/// Writes the arrays of conditions that are no maps of numbers.
+pub(crate) fn write_conditions(
+    group: &mut GroupWriter<'_>,
+    conditions: &Conditions,
+    n_times: usize,
+    dim: (usize, usize),
+) -> Result<()> {
     let mut over_time = |name, long_name, values: &Vec<f64>| -> Result<()> {
         check_dim(name, values.len(), n_times)?;
         group.array(

@@ -1,17 +1,16 @@
-//! The new results are made beside the place of the earlier ones, and change places with them when they are whole.
+//! New results are made beside the place of the earlier ones, and change places with them when they are whole.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::check_kind;
 use crate::error::{Error, Result};
 
 /// The folders beside the place of the results in which they are made and put away.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where the new results are written.
-    pub(super) new: PathBuf,
+    pub(crate) new: PathBuf,
     old: PathBuf,
     /// Held while the new folder is written; beside it, so that it goes with no rename.
     lock: fs::File,
@@ -19,8 +18,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Takes the place for this process, and puts right what a killed run left.
-    pub(super) fn take(path: &Path) -> Result<Self> {
+    /// Takes the place for this process, and puts right what a killed run left. `check` says whether what is there may be replaced.
+    pub(crate) fn take(path: &Path, check: fn(&Path) -> Result<()>) -> Result<Self> {
         let beside = |ending: &str| {
             let mut name = OsString::from(".");
             name.push(path.file_name().unwrap_or_default());
@@ -51,7 +50,7 @@ impl Place {
             lock_path,
         };
         if path.exists() {
-            check_kind(path).map_err(|error| match error {
+            check(path).map_err(|error| match error {
                 // Whatever is damaged may be replaced, as long as it is an analysis or was one.
                 Error::Damaged { .. } => Error::NotResults {
                     path: path.to_owned(),
@@ -73,7 +72,7 @@ impl Place {
     }
 
     /// Puts the new folder in its place and removes the earlier one.
-    pub(super) fn rename(self, path: &Path) -> Result<()> {
+    pub(crate) fn rename(self, path: &Path) -> Result<()> {
         let failed = |error| Error::io(path, "replace", error);
         if path.exists() {
             fs::rename(path, &self.old).map_err(failed)?;

@@ -143,6 +143,11 @@ impl HalfRecord {
         }
     }
 
+    /// The same with the relaxation time of the half.
+    pub(crate) fn with_tau(self, tau_s: f64) -> Self {
+        Self { tau_s, ..self }
+    }
+
     /// Mean over the ages of a class; NaN where there is none.
     pub(super) fn mean(&self, class: usize, n_ages: usize) -> f64 {
         let values = self.excess[class * n_ages..][..n_ages].iter();

@@ -37,7 +37,7 @@ pub(crate) struct Likelihood<'a> {
 }
 
 /// The highest likelihood.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Maximum {
     /// ln of tau in seconds.
     pub(crate) ln_tau: f64,
@@ -58,10 +58,53 @@ pub(crate) struct Maximum {
 }
 
 /// D over its minimum against ln tau, V being free; the abscissa ascends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Profile {
     nodes: Vec<(f64, f64)>,
     ln_tau: f64,
+}
+
+impl Maximum {
+    /// Numbers that it is kept as.
+    pub(crate) const N_NUMBERS: usize = 8;
+
+    /// As numbers, for those who keep it.
+    pub(crate) fn to_numbers(self) -> [f64; Self::N_NUMBERS] {
+        [
+            self.ln_tau,
+            self.ln_variance,
+            self.deviance,
+            self.ln_tau_sd,
+            self.ln_variance_sd,
+            self.slope,
+            self.n_steps as f64,
+            f64::from(u8::from(self.converged)),
+        ]
+    }
+
+    /// What [`Maximum::to_numbers`] gave.
+    pub(crate) fn from_numbers(numbers: &[f64; Self::N_NUMBERS]) -> Self {
+        let [
+            ln_tau,
+            ln_variance,
+            deviance,
+            ln_tau_sd,
+            ln_variance_sd,
+            slope,
+            n_steps,
+            converged,
+        ] = *numbers;
+        Self {
+            ln_tau,
+            ln_variance,
+            deviance,
+            ln_tau_sd,
+            ln_variance_sd,
+            slope,
+            n_steps: n_steps as usize,
+            converged: converged != 0.0,
+        }
+    }
 }
 
 impl Likelihood<'_> {
@@ -222,6 +265,33 @@ impl Likelihood<'_> {
 }
 
 impl Profile {
+    /// Nodes at most: those around the minimum, the minimum, and the bound.
+    const MAX_NODES: usize = PROFILE_AT.len() + 2;
+    /// Numbers that it is kept as: the minimum, the number of nodes, the nodes.
+    pub(crate) const N_NUMBERS: usize = 2 + 2 * Self::MAX_NODES;
+
+    /// As numbers, for those who keep it.
+    pub(crate) fn to_numbers(&self) -> [f64; Self::N_NUMBERS] {
+        let mut numbers = [f64::NAN; Self::N_NUMBERS];
+        numbers[0] = self.ln_tau;
+        numbers[1] = self.nodes.len() as f64;
+        let (pairs, _) = numbers[2..].as_chunks_mut::<2>();
+        for (pair, &(ln_tau, above)) in pairs.iter_mut().zip(&self.nodes) {
+            *pair = [ln_tau, above];
+        }
+        numbers
+    }
+
+    /// What [`Profile::to_numbers`] gave.
+    pub(crate) fn from_numbers(numbers: &[f64; Self::N_NUMBERS]) -> Self {
+        let (pairs, _) = numbers[2..].as_chunks::<2>();
+        let pairs = pairs.iter().take(numbers[1] as usize);
+        Self {
+            nodes: pairs.map(|&[ln_tau, above]| (ln_tau, above)).collect(),
+            ln_tau: numbers[0],
+        }
+    }
+
     /// Ends of the interval of ln tau in which D is at most `height` above its minimum; infinite above where it is open.
     pub(crate) fn interval(&self, height: f64) -> [f64; 2] {
         // The root of D is nearly straight on both sides.

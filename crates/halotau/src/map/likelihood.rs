@@ -1,8 +1,10 @@
 //! The likelihood of every position: which cells there are, what the modes hold, and what is made of each fit.
 
+use super::curves::PositionCurves;
 use super::geometry::{Geometries, Geometry, guard_per_nm};
 use super::position::{PositionResult, PositionTask, valid_times};
 use crate::conditions::Measured;
+use crate::correlate::n_pairs;
 use crate::error::Result;
 use crate::likelihood::{
     Cell, CellSeries, ClassSums, Coherence, CoherenceSums, Likelihood, Maximum, N_SETS, Profile,
@@ -11,7 +13,10 @@ use crate::likelihood::{
 use crate::quality::Quality;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
-use crate::relax::{FitOutcome, KwwFit};
+use crate::relax::{
+    BaselineMode, ExponentFactor, FitOutcome, KwwFit, KwwProblem, Stretch, Weights, fit,
+    lag_weights, n_lags_within,
+};
 use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingSeries};
 use crate::series::Position;
 use crate::statistics::normal_quantile;
@@ -31,24 +36,66 @@ const MAX_RECORDS: f64 = 4.0;
 /// The set of cells that are in neither half.
 const STRIPS: usize = 2;
 
+/// The search is for the relaxation time of the field whatever the recipe's convention: so it needs no repetition in another one.
+const SEARCHED: ExponentFactor = ExponentFactor::Two;
+
+/// Share of the record whose lags are fitted for the start of the search.
+const START_LAG_FRACTION: f64 = 0.5;
+
 /// Shows positions of the sample to a function, one after another.
 pub(super) type ShowSample<'a> =
     dyn FnMut(&mut dyn FnMut(&RingSeries, Position, &Geometry)) -> Result<()> + 'a;
 
 /// What the likelihood found at one position.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct PositionLikelihood {
-    /// `None` where there is no speckle that could decay.
+    /// In the time of the field; `None` where there is no speckle that could decay.
     maximum: Option<(Maximum, Profile)>,
-    /// ln tau and its error by curvature from each half; NaN where there is none.
+    /// ln tau of the field and its error by curvature from each half; NaN where there is none.
     halves: [(f64, f64); 2],
+}
+
+impl PositionLikelihood {
+    /// Where the maximum, the profile and the halves begin.
+    const PROFILE: usize = 1 + Maximum::N_NUMBERS;
+    const HALVES: usize = Self::PROFILE + Profile::N_NUMBERS;
+    /// Numbers that it is kept as; the first, which is never NaN, says whether there is a maximum.
+    pub(super) const N_NUMBERS: usize = Self::HALVES + 4;
+
+    /// As numbers, for those who keep it.
+    pub(super) fn to_numbers(&self) -> [f64; Self::N_NUMBERS] {
+        let mut numbers = [f64::NAN; Self::N_NUMBERS];
+        numbers[0] = f64::from(u8::from(self.maximum.is_some()));
+        if let Some((maximum, profile)) = &self.maximum {
+            numbers[1..Self::PROFILE].copy_from_slice(&maximum.to_numbers());
+            numbers[Self::PROFILE..Self::HALVES].copy_from_slice(&profile.to_numbers());
+        }
+        let [(one, one_error), (other, other_error)] = self.halves;
+        numbers[Self::HALVES..].copy_from_slice(&[one, one_error, other, other_error]);
+        numbers
+    }
+
+    /// What [`PositionLikelihood::to_numbers`] gave.
+    pub(super) fn from_numbers(numbers: &[f64; Self::N_NUMBERS]) -> Option<Self> {
+        let maximum = numbers[1..].first_chunk()?;
+        let profile = numbers[Self::PROFILE..].first_chunk()?;
+        let &[one, one_error, other, other_error] = numbers[Self::HALVES..].first_chunk()?;
+        Some(Self {
+            maximum: (numbers[0] != 0.0).then(|| {
+                (
+                    Maximum::from_numbers(maximum),
+                    Profile::from_numbers(profile),
+                )
+            }),
+            halves: [(one, one_error), (other, other_error)],
+        })
+    }
 }
 
 /// The likelihood with the modes of one ring.
 #[derive(Debug)]
 pub(super) struct LikelihoodTask<'a> {
     reduction: &'a Reduction,
-    recipe: &'a Recipe,
     measured: &'a Measured,
     tau_bounds_s: [f64; 2],
     cells: Vec<Cell>,
@@ -81,7 +128,6 @@ impl<'a> LikelihoodTask<'a> {
         let (recipe, measured) = (task.recipe, task.measured);
         let mut made = Self {
             reduction,
-            recipe,
             measured,
             tau_bounds_s: task.tau_bounds_s,
             cells: cells(reduction, recipe, &geometries.usual_ring(), flatten),
@@ -192,34 +238,34 @@ impl<'a> LikelihoodTask<'a> {
         rings: &RingSeries,
         at: Position,
         geometry: &Geometry,
-        result: &PositionResult,
+        curves: &PositionCurves,
     ) -> Option<PositionLikelihood> {
-        if result.quality.has(Quality(
-            Quality::FEW_FRAMES.0 | Quality::MASKED.0 | Quality::NOT_COMPUTED.0,
-        )) {
+        if curves.quality.has(Quality::MASKED) {
             return None;
         }
         let (counts, steps_s) = self.counts(rings, at, geometry)?;
         let classes = self.modes.classes(&self.cells, &counts);
         let sets: [&[_]; N_SETS] = classes.each_ref().map(Vec::as_slice);
+        let [low, high] = self.tau_bounds_s;
         let likelihood = |sets| Likelihood {
             sets,
             steps_s: &steps_s,
-            exponent_factor: self.recipe.relaxation.exponent_factor.value(),
-            bounds: self.tau_bounds_s.map(libm::log),
+            exponent_factor: SEARCHED.value(),
+            // The bounds of either convention: tau of the intensity is half of that of the field.
+            bounds: [libm::log(low), libm::log(2.0 * high)],
         };
         let time = &self.reduction.time;
         let (step_s, record_s) = (time.step_s(), time.record_s());
-        let start_s = if result.fit.tau_s.is_finite() {
-            result
-                .fit
+        let start = self.start(curves);
+        let start_s = if start.tau_s.is_finite() {
+            start
                 .tau_s
                 .clamp(2.0 * step_s, (2.0 * record_s).max(2.0 * step_s))
         } else {
             0.3 * record_s
         };
-        let contrast = if result.fit.contrast > 0.0 {
-            result.fit.contrast
+        let contrast = if start.contrast > 0.0 {
+            start.contrast
         } else {
             0.1
         };
@@ -237,6 +283,53 @@ impl<'a> LikelihoodTask<'a> {
         });
         let maximum = maximum.map(|maximum| (maximum, whole.profile(&maximum)));
         Some(PositionLikelihood { maximum, halves })
+    }
+
+    /// Where the search begins: least squares on g. Its own settings, so that no choice of the recipe's fit changes a digit of what is found.
+    fn start(&self, curves: &PositionCurves) -> KwwFit {
+        let time = &self.reduction.time;
+        let lag_s = time.lags_s();
+        let mut weights = lag_weights(&n_pairs(&curves.valid), Weights::LagCount);
+        let n_lags = n_lags_within(&lag_s, time.record_s(), START_LAG_FRACTION);
+        weights
+            .iter_mut()
+            .skip(n_lags)
+            .for_each(|weight| *weight = 0.0);
+        fit(&KwwProblem {
+            lag_s: &lag_s,
+            g: &curves.g,
+            weights: &weights,
+            exponent_factor: SEARCHED,
+            stretch: Stretch::Fixed(1.0),
+            baseline: BaselineMode::Given(1.0),
+            tau_bounds_s: self.tau_bounds_s,
+            finite_window: None,
+        })
+    }
+}
+
+/// What is made of the likelihoods of all positions.
+#[derive(Debug)]
+pub(super) struct Conclusion<'a> {
+    reduction: &'a Reduction,
+    recipe: &'a Recipe,
+    measured: &'a Measured,
+    tau_bounds_s: [f64; 2],
+}
+
+impl<'a> Conclusion<'a> {
+    pub(super) fn new(task: &PositionTask<'a>, reduction: &'a Reduction) -> Self {
+        Self {
+            reduction,
+            recipe: task.recipe,
+            measured: task.measured,
+            tau_bounds_s: task.tau_bounds_s,
+        }
+    }
+
+    /// tau in the recipe's convention over tau of the field; a power of two, so that nothing is rounded.
+    fn scale(&self) -> f64 {
+        self.recipe.relaxation.exponent_factor.value() / SEARCHED.value()
     }
 
     /// Puts what the likelihood found in the place of the fits of g. Returns how many times wider than curvature intervals are.
@@ -297,8 +390,18 @@ impl<'a> LikelihoodTask<'a> {
         let quantile = normal_quantile(0.5 + self.recipe.interval.level / 2.0);
         let height = (quantile * factor) * (quantile * factor);
         let [low, high] = self.tau_bounds_s;
-        let tau_s = libm::exp(maximum.ln_tau).clamp(low, high);
-        result.tau_interval_s = profile.interval(height).map(libm::exp);
+        let scale = self.scale();
+        let tau_s = (scale * libm::exp(maximum.ln_tau)).clamp(low, high);
+        let [lower_s, upper_s] = profile
+            .interval(height)
+            .map(|ln_tau| scale * libm::exp(ln_tau));
+        // Nothing is looked for beyond the bounds: there the interval is open.
+        let upper_s = if upper_s > high {
+            f64::INFINITY
+        } else {
+            upper_s
+        };
+        result.tau_interval_s = [lower_s.min(high), upper_s];
         result.ln_tau_error = factor * maximum.ln_tau_sd;
         let contrast = libm::exp(maximum.ln_variance);
         result.contrast_error = factor * maximum.ln_variance_sd * contrast;
@@ -342,7 +445,7 @@ impl<'a> LikelihoodTask<'a> {
             Quality::DRIFT_LIMITED,
         );
         for (half, &(ln_tau, _)) in result.halves.iter_mut().zip(&found.halves) {
-            half.tau_s = libm::exp(ln_tau);
+            half.tau_s = scale * libm::exp(ln_tau);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! All results of one position.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, s};
 
+use super::curves::{PartCurves, PositionCurves};
 use super::geometry::{self, Geometry, Half};
 use super::likelihood::PositionLikelihood;
 use crate::conditions::Measured;
@@ -39,7 +42,7 @@ const NO_DECAY_RISK: f64 = 0.05;
 /// What all positions share.
 #[derive(Debug)]
 pub(super) struct PositionTask<'a> {
-    reduction: &'a Reduction,
+    pub(super) reduction: &'a Reduction,
     pub(super) recipe: &'a Recipe,
     pub(super) measured: &'a Measured,
     flatten: Option<&'a [f64]>,
@@ -48,7 +51,7 @@ pub(super) struct PositionTask<'a> {
     n_fit_lags: usize,
     pub(super) tau_bounds_s: [f64; 2],
     /// By degrees of freedom: one less than the sectors.
-    quantiles: Vec<Quantiles>,
+    pub(super) quantiles: Vec<Quantiles>,
     /// For positions that lack no scan but those that all lack.
     fitter: Option<KwwFitter>,
     /// Classes of lag and age, and the baseline, for the tests of the dynamics; `None` where they are not asked for.
@@ -59,10 +62,10 @@ pub(super) struct PositionTask<'a> {
 
 /// Student's quantiles that the intervals and flags of a position need.
 #[derive(Debug)]
-struct Quantiles {
+pub(super) struct Quantiles {
     interval: f64,
-    no_decay: f64,
-    poor_fit: f64,
+    pub(super) no_decay: f64,
+    pub(super) poor_fit: f64,
 }
 
 impl Quantiles {
@@ -78,10 +81,9 @@ impl Quantiles {
 /// All results of one position.
 #[derive(Debug, Clone)]
 pub(super) struct PositionResult {
-    pub(super) g: Vec<f64>,
+    /// What was taken from its counts.
+    pub(super) curves: Arc<PositionCurves>,
     pub(super) g_error: Vec<f64>,
-    /// g without each sector.
-    pub(super) without: Vec<Vec<f64>>,
     pub(super) n_pairs: Vec<usize>,
     pub(super) fit: KwwFit,
     pub(super) fits_without: Vec<KwwFit>,
@@ -91,7 +93,6 @@ pub(super) struct PositionResult {
     pub(super) stretch_error: f64,
     pub(super) persistence: f64,
     pub(super) residual: f64,
-    pub(super) fluctuation: Fluctuation,
     pub(super) fluctuation_error: f64,
     pub(super) quality: Quality,
     /// From each half of the directions; NaN where the position is BAD.
@@ -109,6 +110,13 @@ pub(super) struct PositionResult {
 pub(super) struct HalfValues {
     pub(super) tau_s: f64,
     pub(super) fluctuation: f64,
+}
+
+impl HalfValues {
+    const NONE: Self = Self {
+        tau_s: f64::NAN,
+        fluctuation: f64::NAN,
+    };
 }
 
 impl PositionResult {
@@ -229,18 +237,63 @@ impl<'a> PositionTask<'a> {
         pair_matrix(&self.series(rings, at, &geometry.ring))
     }
 
-    /// All results of one position, and G where g is computed from it.
-    pub(super) fn analyze(
+    /// G of one position as it enters the mean over the region: summed sector by sector, where g is computed from it.
+    pub(super) fn whole_two_time(
         &self,
         rings: &RingSeries,
         at: Position,
         geometry: &Geometry,
-    ) -> (PositionResult, Option<Array2<f64>>) {
+    ) -> Array2<f64> {
+        match self.lag_sums() {
+            LagSums::Pairs => self.curves(rings, at, geometry).two_time,
+            LagSums::Fourier => None,
+        }
+        .unwrap_or_else(|| self.two_time(rings, at, geometry))
+    }
+
+    /// What is taken from the counts of one position, and G where g is computed from it.
+    pub(super) fn take(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        geometry: &Geometry,
+    ) -> (PositionCurves, Option<Array2<f64>>, Option<[HalfRecord; 2]>) {
         let curves = self.curves(rings, at, geometry);
         let valid = valid_times(rings, at, self.measured);
         let fluctuation = self.fluctuation(rings, at, &geometry.band);
-        let mut quality = self.data_quality(rings, at, geometry, &valid, &curves, &fluctuation);
+        let quality = self.data_quality(rings, at, geometry, &valid, &curves, &fluctuation);
+        let [(first, one), (second, other), (apart, _)] =
+            [&geometry.halves[0], &geometry.halves[1], &geometry.apart].map(|pixels| {
+                if quality.is_bad() {
+                    return (None, None);
+                }
+                self.part(rings, at, pixels)
+            });
+        let taken = PositionCurves {
+            g: curves.g,
+            without: curves.without,
+            valid: curves.valid,
+            fluctuation,
+            quality,
+            parts: [first, second, apart],
+        };
+        let records = one.zip(other).map(|(one, other)| [one, other]);
+        (taken, curves.two_time, records)
+    }
 
+    /// All results of one position, `place` in the region.
+    pub(super) fn conclude(
+        &self,
+        place: Position,
+        curves: &Arc<PositionCurves>,
+        records: Option<[HalfRecord; 2]>,
+    ) -> PositionResult {
+        let mut quality = curves.quality;
+        if !self.measured.conditions.region.masked[[place.row, place.col]] {
+            let n_valid = curves.valid.iter().filter(|&&valid| valid).count();
+            let needed = self.recipe.relaxation.min_times.max(2);
+            quality.set_if(n_valid < needed, Quality::FEW_FRAMES);
+        }
         let n_pairs = n_pairs(&curves.valid);
         let weights = self.weights(&n_pairs);
         let enough = !quality.has(Quality(Quality::FEW_FRAMES.0 | Quality::MASKED.0));
@@ -269,14 +322,7 @@ impl<'a> PositionTask<'a> {
         };
         let fitted = fitted_curve(&self.problem(&curves.g, &weights), &whole);
         quality.0 |= self
-            .fit_quality(
-                &whole,
-                open_above,
-                &curves,
-                &fits_without,
-                &fitted,
-                &weights,
-            )
+            .fit_quality(&whole, open_above, curves, &fits_without, &fitted, &weights)
             .0;
         let n_lags = curves.g.len();
         let g_error = (0..n_lags)
@@ -285,21 +331,18 @@ impl<'a> PositionTask<'a> {
                 jackknife_error(&replicates)
             })
             .collect();
-        let [(first, one), (second, other), (apart, _)] =
-            [&geometry.halves[0], &geometry.halves[1], &geometry.apart].map(|pixels| {
-                if quality.is_bad() || !whole.tau_s.is_finite() {
-                    let nothing = HalfValues {
-                        tau_s: f64::NAN,
-                        fluctuation: f64::NAN,
-                    };
-                    return (nothing, None);
-                }
-                self.half(rings, at, pixels, &whole)
-            });
-        let result = PositionResult {
+        let is_read = !quality.is_bad() && whole.tau_s.is_finite();
+        let [first, second, apart] = curves.parts.each_ref().map(|part| {
+            let part = part.as_ref().filter(|_| is_read);
+            part.map_or(HalfValues::NONE, |part| self.half(part, &whole))
+        });
+        let records = records
+            .filter(|_| is_read)
+            .map(|[one, other]| [one.with_tau(first.tau_s), other.with_tau(second.tau_s)]);
+        PositionResult {
             halves: [first, second],
             apart,
-            records: one.zip(other).map(|(one, other)| [one, other]),
+            records,
             likelihood: None,
             g_error,
             persistence: if enough {
@@ -312,16 +355,13 @@ impl<'a> PositionTask<'a> {
             tau_interval_s,
             contrast_error: error_of(|fit| fit.contrast),
             stretch_error: error_of(|fit| fit.stretch),
-            fluctuation_error: jackknife_error(&fluctuation.without),
+            fluctuation_error: jackknife_error(&curves.fluctuation.without),
             n_pairs,
             fit: whole,
             fits_without,
-            fluctuation,
             quality,
-            g: curves.g,
-            without: curves.without,
-        };
-        (result, curves.two_time)
+            curves: Arc::clone(curves),
+        }
     }
 
     /// The fit of a curve with the settings of the recipe.
@@ -355,43 +395,43 @@ impl<'a> PositionTask<'a> {
         weights
     }
 
-    /// tau and V of one half of the directions from its own pixels alone; NaN where it holds too few of them or too few scans.
-    fn half(
+    /// g and V of some of the pixels, and what the tests of the dynamics keep of them; none where there are too few.
+    fn part(
         &self,
         rings: &RingSeries,
         at: Position,
         half: &Half,
-        start: &KwwFit,
-    ) -> (HalfValues, Option<HalfRecord>) {
-        let mut values = HalfValues {
-            tau_s: f64::NAN,
-            fluctuation: f64::NAN,
-        };
+    ) -> (Option<PartCurves>, Option<HalfRecord>) {
         if half.ring.len() < MIN_RING_PIXELS || half.band.pixels.len() < MIN_RING_PIXELS {
-            return (values, None);
+            return (None, None);
         }
         let curves = self.curves_of(rings, at, &half.ring, &vec![0; half.ring.len()], 1);
-        let weights = self.weights(&n_pairs(&curves.valid));
-        let fit = self.fit_from(&curves.g, &weights, start);
-        if fit.outcome != FitOutcome::NoContrast {
-            values.tau_s = fit.tau_s;
-        }
-        values.fluctuation = self.fluctuation(rings, at, &half.band).value;
         let matrix = curves.two_time.as_ref();
         let record = self
             .classes
             .as_ref()
             .zip(matrix)
             .map(|((classes, baseline), two_time)| {
-                HalfRecord::new(
-                    classes,
-                    two_time.view(),
-                    &curves.valid,
-                    *baseline,
-                    values.tau_s,
-                )
+                let two_time = two_time.view();
+                HalfRecord::new(classes, two_time, &curves.valid, *baseline, f64::NAN)
             });
-        (values, record)
+        let part = PartCurves {
+            g: curves.g,
+            valid: curves.valid,
+            fluctuation: self.fluctuation(rings, at, &half.band).value,
+        };
+        (Some(part), record)
+    }
+
+    /// tau and V of some of the pixels alone.
+    fn half(&self, part: &PartCurves, start: &KwwFit) -> HalfValues {
+        let weights = self.weights(&n_pairs(&part.valid));
+        let fit = self.fit_from(&part.g, &weights, start);
+        let has_contrast = fit.outcome != FitOutcome::NoContrast;
+        HalfValues {
+            tau_s: if has_contrast { fit.tau_s } else { f64::NAN },
+            fluctuation: part.fluctuation,
+        }
     }
 
     /// g of some pixels of a position after division by a mean pattern, and their mean over pixels and scans.
@@ -503,16 +543,11 @@ impl<'a> PositionTask<'a> {
         fluctuation: &Fluctuation,
     ) -> Quality {
         let mut quality = Quality::default();
-        let n_valid = curves.valid.iter().filter(|&&valid| valid).count();
         let place = [rings.first_row + at.row, rings.first_col + at.col];
         if self.measured.conditions.region.masked[place] {
             return Quality::MASKED;
         }
         quality.set_if(geometry.ring.len() < MIN_RING_PIXELS, Quality::MASKED);
-        quality.set_if(
-            n_valid < self.recipe.relaxation.min_times.max(2),
-            Quality::FEW_FRAMES,
-        );
         quality.set_if(
             valid
                 .iter()
@@ -585,81 +620,6 @@ impl<'a> PositionTask<'a> {
         let quarter = n.div_ceil(4);
         let (early, late) = (mean(0..quarter), mean(n - quarter..n));
         2.0 * (late - early).abs() > MAX_DRIFT * (late + early)
-    }
-
-    fn fit_quality(
-        &self,
-        whole: &KwwFit,
-        open_above: bool,
-        curves: &SectorCurves,
-        without: &[KwwFit],
-        fitted: &[f64],
-        weights: &[f64],
-    ) -> Quality {
-        let mut quality = Quality::default();
-        let time = &self.reduction.time;
-        match whole.outcome {
-            FitOutcome::NotTried | FitOutcome::TooFewLags => quality.set(Quality::FEW_FRAMES),
-            FitOutcome::NotConverged => quality.set(Quality::FIT_NO_CONVERGE),
-            FitOutcome::NoContrast => quality.0 |= Quality::FIT_NO_CONVERGE.0 | Quality::NO_DECAY.0,
-            FitOutcome::Converged => {}
-            _ => quality.set(Quality::FIT_AT_BOUND),
-        }
-        if !whole.tau_s.is_finite() {
-            return quality;
-        }
-        quality.set_if(whole.tau_s < 2.0 * time.step_s(), Quality::TAU_LT_STEP);
-        // Rates add: from half of the limit on, drift takes more of the decay than the glass.
-        let limit_s = self.measured.conditions.drift_limit.after_s;
-        quality.set_if(
-            limit_s.is_some_and(|limit_s| whole.tau_s > limit_s / 2.0),
-            Quality::DRIFT_LIMITED,
-        );
-        quality.set_if(
-            open_above || whole.tau_s > time.record_s(),
-            Quality::TAU_GT_WINDOW,
-        );
-        // Above this the parameters share less than half of the digits of a double.
-        quality.set_if(whole.condition > 1e8, Quality::ILL_CONDITIONED);
-        if without.len() < 2 {
-            return quality;
-        }
-        // Three windows of fitted lags; sectors are independent, lags are not, so each mean is judged by its sectors.
-        let lags: Vec<usize> = (0..weights.len())
-            .filter(|&lag| weights[lag] > 0.0)
-            .collect();
-        let third = (lags.len() / 3).max(1);
-        let windows: Vec<&[usize]> = lags.chunks(third).take(3).collect();
-        let quantiles = &self.quantiles[without.len() - 1];
-        let mean = |of: &dyn Fn(usize) -> f64, window: &[usize]| {
-            window.iter().map(|&lag| of(lag)).sum::<f64>() / window.len() as f64
-        };
-        let decay = |g: &[f64]| {
-            let short = &lags[..lags.len().min(3)];
-            mean(&|lag| g[lag], short)
-                - mean(&|lag| g[lag], &lags[lags.len() - third.min(lags.len())..])
-        };
-        let decays: Vec<f64> = curves.without.iter().map(|g| decay(g)).collect();
-        let flat = decay(&curves.g) < quantiles.no_decay * jackknife_error(&decays);
-        quality.set_if(flat, Quality::NO_DECAY);
-        let fitted_without: Vec<Vec<f64>> = curves
-            .without
-            .iter()
-            .zip(without)
-            .map(|(g, fit)| fitted_curve(&self.problem(g, weights), fit))
-            .collect();
-        let poor = windows.iter().any(|window| {
-            let misfit = mean(&|lag| curves.g[lag] - fitted[lag], window);
-            let replicates: Vec<f64> = curves
-                .without
-                .iter()
-                .zip(&fitted_without)
-                .map(|(g, fitted)| mean(&|lag| g[lag] - fitted[lag], window))
-                .collect();
-            misfit.abs() > quantiles.poor_fit * jackknife_error(&replicates)
-        });
-        quality.set_if(poor, Quality::POOR_FIT);
-        quality
     }
 }
 

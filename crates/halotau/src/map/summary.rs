@@ -21,7 +21,9 @@ use crate::quality::Quality;
 use crate::rank;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
-use crate::relate::{self, ChecksInput, Covariate, HalfMaps, RelationChecks, decoupled, relate};
+use crate::relate::{
+    self, ChecksInput, Covariate, HalfMaps, RelationChecks, StructureDynamics, decoupled, relate,
+};
 use crate::relax::{KwwFit, RelaxationMap, fit, mean_relaxation_time_s};
 use crate::series::{Position, Warning};
 use crate::statistics::{jackknife_error, student_quantile};
@@ -62,14 +64,14 @@ pub(super) fn assemble(
         }),
     };
     let fluctuation = FluctuationMap {
-        values: map(&|result| result.fluctuation.value),
+        values: map(&|result| result.curves.fluctuation.value),
         error: map(&|result| result.fluctuation_error),
-        raw_ring: map(&|result| result.fluctuation.raw_ring),
-        raw_band: map(&|result| result.fluctuation.raw_band),
-        counting: map(&|result| result.fluctuation.counting),
-        factorial: map(&|result| result.fluctuation.factorial),
-        two_frame: map(&|result| result.fluctuation.two_frame),
-        mean_counts: map(&|result| result.fluctuation.mean_counts),
+        raw_ring: map(&|result| result.curves.fluctuation.raw_ring),
+        raw_band: map(&|result| result.curves.fluctuation.raw_band),
+        counting: map(&|result| result.curves.fluctuation.counting),
+        factorial: map(&|result| result.curves.fluctuation.factorial),
+        two_frame: map(&|result| result.curves.fluctuation.two_frame),
+        mean_counts: map(&|result| result.curves.fluctuation.mean_counts),
     };
     let quality = Array2::from_shape_fn(shape, |(row, col)| results[row * shape.1 + col].quality);
     let n_lags = task.lag_s.len();
@@ -90,7 +92,7 @@ pub(super) fn assemble(
     let curves = CorrelationCurves {
         lag_s: task.lag_s.clone(),
         n_pairs,
-        g: cube(&|result, lag| result.g[lag]),
+        g: cube(&|result, lag| result.curves.g[lag]),
         g_error: cube(&|result, lag| result.g_error[lag]),
     };
     let averages = Averages {
@@ -164,6 +166,31 @@ fn known_to(limit: f64, quantile: Estimate) -> Estimate {
         upper: f64::INFINITY,
         ..Estimate::not_known()
     }
+}
+
+/// The numbers of a comparison alone.
+pub(super) fn numbers(
+    reduction: &Reduction,
+    task: &PositionTask<'_>,
+    results: &[PositionResult],
+) -> (MapSummary, StructureDynamics) {
+    let shape = (reduction.n_rows(), reduction.n_cols());
+    let map = |value: &dyn Fn(&PositionResult) -> f64| {
+        Array2::from_shape_fn(shape, |(row, col)| value(&results[row * shape.1 + col]))
+    };
+    let averages = Averages {
+        reduction,
+        recipe: task.recipe,
+        results,
+    };
+    let summary = averages.summary(&averages.ensemble(task));
+    let quality = Array2::from_shape_fn(shape, |(row, col)| results[row * shape.1 + col].quality);
+    let relation = relate(
+        map(&|result| result.fit.tau_s).view(),
+        map(&|result| result.curves.fluctuation.value).view(),
+        quality.view(),
+    );
+    (summary, relation)
 }
 
 fn half_maps(halves: &[(Array2<f64>, Array2<f64>); 2]) -> HalfMaps<'_> {
@@ -284,16 +311,22 @@ impl Averages<'_> {
                 })
                 .collect()
         };
-        let g = mean(&|result, lag| result.g[lag]);
+        let g = mean(&|result, lag| result.curves.g[lag]);
         let whole = fit(&task.problem(&g, &weights));
         let n_sectors = taken
             .iter()
-            .map(|result| result.without.len())
+            .map(|result| result.curves.without.len())
             .max()
             .unwrap_or(0);
         let without = (0..n_sectors)
             .map(|sector| {
-                let g = mean(&|result, lag| result.without.get(sector).unwrap_or(&result.g)[lag]);
+                let g = mean(&|result, lag| {
+                    result
+                        .curves
+                        .without
+                        .get(sector)
+                        .unwrap_or(&result.curves.g)[lag]
+                });
                 fit(&task.problem(&g, &weights))
             })
             .collect();
@@ -362,7 +395,7 @@ impl Averages<'_> {
             .results
             .iter()
             .filter(|result| {
-                result.fluctuation.value.is_finite() && !result.quality.has(Quality::MASKED)
+                result.curves.fluctuation.value.is_finite() && !result.quality.has(Quality::MASKED)
             })
             .collect();
         MapSummary {
@@ -387,16 +420,16 @@ impl Averages<'_> {
             fluctuation_mean: self.linear(
                 &fluctuations
                     .iter()
-                    .map(|result| result.fluctuation.value)
+                    .map(|result| result.curves.fluctuation.value)
                     .collect::<Vec<_>>(),
                 &|sector| {
                     fluctuations
                         .iter()
                         .map(|result| {
                             without(
-                                &result.fluctuation.without,
+                                &result.curves.fluctuation.without,
                                 sector,
-                                result.fluctuation.value,
+                                result.curves.fluctuation.value,
                             )
                         })
                         .collect()
@@ -405,7 +438,7 @@ impl Averages<'_> {
             fluctuation_sd: standard_deviation(
                 &fluctuations
                     .iter()
-                    .map(|result| result.fluctuation.value)
+                    .map(|result| result.curves.fluctuation.value)
                     .collect::<Vec<_>>(),
             ),
             contrast_mean: self.linear(
@@ -483,7 +516,7 @@ impl Averages<'_> {
         let n_sectors = self
             .results
             .iter()
-            .map(|result| result.without.len())
+            .map(|result| result.curves.without.len())
             .max()
             .unwrap_or(0);
         let value = mean(values);

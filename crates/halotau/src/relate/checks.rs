@@ -193,16 +193,17 @@ fn dutilleul(fields: &Fields) -> f64 {
             .filter(|(_, valid)| **valid)
             .map(|(at, _)| at)
             .collect();
+        // Of every displacement once: there are as many pairs as the square of the positions.
+        let covariances = Array2::from_shape_fn(fields.valid.dim(), |(rows, cols)| {
+            let distance = super::fields::class(rows, cols as i64);
+            [&of_x, &of_y].map(|of| of.get(distance).copied().unwrap_or(0.0))
+        });
         let (mut both, mut of_sums, mut sum_x, mut sum_y) = (0.0, 0.0, 0.0, 0.0);
         for here in &places {
             let (mut row_x, mut row_y) = (0.0, 0.0);
             for there in &places {
-                let distance =
-                    super::fields::class(here.0.abs_diff(there.0), here.1.abs_diff(there.1) as i64);
-                let (c_x, c_y) = (
-                    of_x.get(distance).copied().unwrap_or(0.0),
-                    of_y.get(distance).copied().unwrap_or(0.0),
-                );
+                let apart = [here.0.abs_diff(there.0), here.1.abs_diff(there.1)];
+                let [c_x, c_y] = covariances[apart];
                 both += c_x * c_y;
                 row_x += c_x;
                 row_y += c_y;

@@ -6,7 +6,9 @@
 //!
 //! Positions without a value hold 0, so that they take part in no sum.
 
-use ndarray::{Array2, ArrayView2};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use super::decoupled::HalfMaps;
@@ -205,25 +207,33 @@ impl Fields {
         let first_col = (-cols).max(0) as usize;
         let end_col = (n_cols as i64 - cols.max(0)) as usize;
         let mut sums = Sums::default();
-        let ([x_a, x_b], [y_a, y_b]) = (&self.x, &self.y);
+        let maps = [&self.x[0], &self.x[1], &self.y[0], &self.y[1]];
+        let there = (first_col as i64 + cols) as usize..(end_col as i64 + cols) as usize;
         for row in 0..n_rows - rows {
-            for col in first_col..end_col {
-                let (here, there) = ([row, col], [row + rows, (col as i64 + cols) as usize]);
-                if !(self.valid[here] && self.valid[there]) {
+            // Slices, because this is the longest of all loops over the maps.
+            let line = |row: usize, cols: Range<usize>| {
+                maps.map(|map| map.slice(s![row, cols.clone()]).to_slice().unwrap_or(&[]))
+            };
+            let [x_a, x_b, y_a, y_b] = line(row, first_col..end_col);
+            let [x_a_there, x_b_there, y_a_there, y_b_there] = line(row + rows, there.clone());
+            let valid = self.valid.slice(s![row, first_col..end_col]);
+            let valid_there = self.valid.slice(s![row + rows, there.clone()]);
+            for (col, (&valid, &valid_there)) in valid.iter().zip(valid_there).enumerate() {
+                if !(valid && valid_there) {
                     continue;
                 }
-                let both = |f: &Array2<f64>, g: &Array2<f64>| {
-                    0.5 * (f[here] * g[there] + g[here] * f[there])
-                };
+                let (x_a, x_b, y_a, y_b) = (x_a[col], x_b[col], y_a[col], y_b[col]);
+                let (x_a_there, x_b_there) = (x_a_there[col], x_b_there[col]);
+                let (y_a_there, y_b_there) = (y_a_there[col], y_b_there[col]);
                 let products = [
-                    x_a[here] * x_a[there],
-                    x_b[here] * x_b[there],
-                    both(x_a, x_b),
-                    y_a[here] * y_a[there],
-                    y_b[here] * y_b[there],
-                    both(y_a, y_b),
-                    both(x_a, y_a),
-                    both(x_b, y_b),
+                    x_a * x_a_there,
+                    x_b * x_b_there,
+                    0.5 * (x_a * x_b_there + x_b * x_a_there),
+                    y_a * y_a_there,
+                    y_b * y_b_there,
+                    0.5 * (y_a * y_b_there + y_b * y_a_there),
+                    0.5 * (x_a * y_a_there + y_a * x_a_there),
+                    0.5 * (x_b * y_b_there + y_b * x_b_there),
                 ];
                 sums.add(&Sums {
                     n_pairs: 1.0,

@@ -1,0 +1,127 @@
+//! What all positions share: the mean pattern that is divided by, and the baseline of positions that share no speckle.
+
+use rayon::prelude::*;
+
+use super::curves::{Common, Taken};
+use super::{POSITIONS_AT_ONCE, Run, geometry, positions_of};
+use crate::correlate::{
+    DistantPairs, FlattenSums, Flattening, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization,
+};
+use crate::error::Result;
+use crate::series::{Position, Warning};
+
+/// Positions that enter the baseline of distant pairs at most.
+const MAX_DISTANT_POSITIONS: usize = 2_000;
+
+impl Run<'_, '_> {
+    /// What all positions share.
+    pub(super) fn common(&self, taken: &Taken) -> Result<Common> {
+        if let Some(curves) = &taken.curves {
+            return Ok(curves.common.clone());
+        }
+        let mut warnings = Vec::new();
+        let (flattening, pattern) = self.flatten(&mut warnings)?;
+        let distant_baseline = self.distant_baseline(pattern.as_deref())?;
+        Ok(Common {
+            flattening,
+            pattern,
+            distant_baseline,
+            warnings,
+        })
+    }
+
+    /// The mean pattern to divide by, on the annulus.
+    fn flatten(
+        &self,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Option<Flattening>, Option<Vec<f64>>)> {
+        let dynamics = &self.recipe.dynamics;
+        if dynamics.normalization != Normalization::Flattened {
+            return Ok((None, None));
+        }
+        let annulus = &self.reduction.annulus;
+        let mut sums = FlattenSums::new(annulus.len());
+        for shard in self.reduction.shards() {
+            let rings = (self.load)(&shard)?;
+            for chunk in positions_of(&shard).chunks(POSITIONS_AT_ONCE) {
+                let parts: Vec<FlattenSums> = chunk
+                    .par_iter()
+                    .map(|&at| {
+                        let geometry = self.geometry(&rings, at);
+                        let mut part = FlattenSums::new(annulus.len());
+                        let ring = geometry::counts(&rings, at, &geometry.ring, annulus, None);
+                        part.add_position(
+                            ring.view(),
+                            &geometry.ring,
+                            &self.valid_times(&rings, at),
+                        );
+                        part
+                    })
+                    .collect();
+                parts.iter().for_each(|part| sums.add(part));
+            }
+        }
+        let n_areas = self.n_areas();
+        let flattening = match dynamics.flattening {
+            Flattening::Auto if n_areas >= MIN_AREAS_FOR_PIXEL_FLATTENING => Flattening::Pixel,
+            Flattening::Auto => Flattening::Radial,
+            chosen => chosen,
+        };
+        if flattening == Flattening::Pixel && n_areas < MIN_AREAS_FOR_PIXEL_FLATTENING {
+            warnings.push(Warning::new(
+                "W042",
+                format!(
+                    "The mean pattern of each pixel rests on about {n_areas:.0} independent probe areas; below 300 it \
+                     removes some of the speckle and shortens tau by a few per cent. Flattening by the radial profile avoids this."
+                ),
+            ));
+        }
+        let pattern = match flattening {
+            Flattening::Pixel => sums.per_pixel(),
+            _ => sums.radial(
+                &annulus.q_per_nm,
+                dynamics.q_range_per_nm.min_per_nm,
+                annulus.q_step_per_nm(&self.reduction.calibration),
+            ),
+        };
+        Ok((Some(flattening), Some(pattern)))
+    }
+
+    fn distant_baseline(&self, flatten: Option<&[f64]>) -> Result<Option<f64>> {
+        // Positions whose rings are of different pixels cannot be multiplied pixel by pixel.
+        if !self.geometries.is_common()
+            || self.recipe.dynamics.normalization == Normalization::PerPixel
+        {
+            return Ok(None);
+        }
+        let n_cols = self.reduction.n_cols();
+        let stride = (self.reduction.n_rows() * n_cols).div_ceil(MAX_DISTANT_POSITIONS);
+        let mut pairs = DistantPairs::new(2.0 * self.probe_steps());
+        for shard in self.reduction.shards() {
+            let rings = (self.load)(&shard)?;
+            let chosen: Vec<(Position, Position)> = positions_of(&shard)
+                .into_iter()
+                .map(|at| (at, self.place(&rings, at)))
+                .filter(|(_, place)| (place.row * n_cols + place.col).is_multiple_of(stride))
+                .collect();
+            let means: Vec<Vec<f64>> = chosen
+                .par_iter()
+                .map(|&(at, _)| {
+                    let geometry = self.geometry(&rings, at);
+                    let ring = geometry::counts(
+                        &rings,
+                        at,
+                        &geometry.ring,
+                        &self.reduction.annulus,
+                        flatten,
+                    );
+                    DistantPairs::position_mean(ring.view(), &self.valid_times(&rings, at))
+                })
+                .collect();
+            for ((_, place), mean) in chosen.into_iter().zip(means) {
+                pairs.add(place.row, place.col, mean);
+            }
+        }
+        Ok(pairs.baseline())
+    }
+}
