@@ -257,6 +257,9 @@ impl Parts {
     /// Analyzes one temperature and writes its folder, complete in itself.
     fn add(&mut self, folder: &Path, reduced: &Reduced, context: &Context<'_>) -> Result<()> {
         let pictures = folder.join(results::FIGURES);
+        if context.restart {
+            Kept::discard(folder)?;
+        }
         let kept = Kept::of(folder, reduced, &reduced.recipe);
         let measured = kept.measure(reduced, &reduced.recipe, Some(&pictures), context)?;
         let analysis = analyze(reduced, &reduced.recipe, &measured, &kept, context)?;

@@ -17,6 +17,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,7 +28,7 @@ use halotau_io::taken as io;
 
 use crate::analyze;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::reduce::Reduced;
 
 /// Name of the folder inside a result folder.
@@ -202,18 +203,27 @@ impl Kept {
             return;
         };
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in fs::read_dir(&place.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            // What another process writes just now has a name that begins with a dot.
+        io::sweep(&place.folder, &|name| {
             let is_own = match self.of {
                 "" => !name.starts_with(ALIKE),
                 of => name.starts_with(of),
             };
-            if is_own && name.ends_with(".zarr") && !name.starts_with('.') && !used.contains(&name)
-            {
-                // What cannot be removed takes room and nothing else.
-                let _ = fs::remove_dir_all(entry.path());
+            !is_own || used.contains(name)
+        });
+    }
+
+    /// Forgets all that was kept in a result folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn discard(folder: &Path) -> Result<()> {
+        let folder = folder.join(TAKEN);
+        match fs::remove_dir_all(&folder) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(Error::write(&folder, source))
             }
+            _ => Ok(()),
         }
     }
 

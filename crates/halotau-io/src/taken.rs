@@ -18,6 +18,7 @@ mod curves;
 mod pictures;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -52,6 +53,25 @@ struct Attributes {
     key: String,
     /// What is no array.
     values: Value,
+}
+
+/// Removes the parts in a folder that nobody keeps, and what a killed run left of one. What another process writes just now stays.
+pub fn sweep(folder: &Path, is_kept: &dyn Fn(&str) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let begun = name.strip_prefix('.').and_then(|name| {
+            let name = name.strip_suffix(".new").or(name.strip_suffix(".old"))?;
+            Some(folder.join(format!(".{name}.lock")))
+        });
+        let is_left = match begun {
+            Some(lock) => fs::File::open(lock).map_or(true, |lock| lock.try_lock().is_ok()),
+            None => name.ends_with(".zarr") && !is_kept(&name),
+        };
+        if is_left {
+            // What cannot be removed takes room and nothing else.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Writes one part whole.
