@@ -71,7 +71,7 @@ impl Results {
     }
 
     /// The same without anything that was kept.
-    fn from_counts(&self, changes: &[&str]) -> Answer {
+    fn anew(&self, changes: &[&str]) -> Answer {
         fs::remove_dir_all(self.results.join(TAKEN)).unwrap();
         let (notes, answer) = self.again(changes);
         assert!(!notes.contains(USED), "{notes}");
@@ -145,8 +145,8 @@ fn other_fits_start_from_curves_and_say_the_same() {
         let (notes, from_kept) = results.again(change);
         let said = format!("{USED}{estimator} of the analysis before are used");
         assert!(notes.contains(&said), "{change:?}: {notes}");
-        let from_counts = results.from_counts(change);
-        assert_same(&from_kept, &from_counts, &change.join(" "));
+        let anew = results.anew(change);
+        assert_same(&from_kept, &anew, &change.join(" "));
     };
     let least_squares = "relaxation.estimator=least_squares";
     results.again(&[least_squares]);
@@ -198,7 +198,7 @@ fn what_is_not_the_same_is_taken_from_the_counts() {
     ] {
         let (notes, answer) = results.again(&[change]);
         assert!(!notes.contains(USED), "{change}: {notes}");
-        assert_same(&answer, &results.from_counts(&[change]), change);
+        assert_same(&answer, &results.anew(&[change]), change);
     }
 
     // One byte of a part, a part without its last file, and one under another's name.
@@ -258,5 +258,5 @@ fn another_reduction_is_another_question() {
         "{before:?} {after:?}"
     );
     let answer = results.answer();
-    assert_same(&answer, &results.from_counts(&[]), "another reduction");
+    assert_same(&answer, &results.anew(&[]), "another reduction");
 }
