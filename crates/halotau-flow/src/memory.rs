@@ -22,7 +22,7 @@ pub const ENOUGH: u64 = 768 << 20;
 /// The reading buffer is at most this; larger reads are not faster.
 const MAX_BUFFER: u64 = 256 << 20;
 
-/// A read is held twice while it is decoded.
+/// A read is held twice: what is summed, and what is decoded or fetched for the next.
 const READ_COPIES: u64 = 2;
 
 /// Counts are held as numbers, as their bytes and compressed while they are written.

@@ -265,8 +265,8 @@ impl Pass {
         let shards = prepared.plan.shards();
         begin_stage(&prepared, &shards, context);
         let stop = AtomicBool::new(false);
-        for group in prepared.plan.groups(&shards, memory.rows_at_once) {
-            for (ring, sum) in reduce_shards(&prepared, group, memory, context, &stop)? {
+        for (group, next) in groups(&prepared, &shards, memory) {
+            for (ring, sum) in reduce_shards(&prepared, (group, next), memory, context, &stop)? {
                 rings.push(ring);
                 totals.add(&sum)?;
             }
@@ -508,8 +508,8 @@ fn reduce_and_write<T: Send>(
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written(&shard, done?)
         };
-        for group in prepared.plan.groups(shards, memory.rows_at_once) {
-            let reduced = reduce_shards(prepared, group, memory, context, &stop);
+        for (group, next) in groups(prepared, shards, memory) {
+            let reduced = reduce_shards(prepared, (group, next), memory, context, &stop);
             // First, because its error is the reason where these shards were stopped.
             land(&mut in_flight)?;
             let reduced = match reduced {
@@ -552,10 +552,21 @@ fn named(shards: &[Shard]) -> String {
     }
 }
 
+/// Shards that are reduced together, with those that are next.
+fn groups<'a>(
+    prepared: &Prepared,
+    shards: &'a [Shard],
+    memory: MemoryPlan,
+) -> impl Iterator<Item = (&'a [Shard], &'a [Shard])> {
+    let groups = prepared.plan.groups(shards, memory.rows_at_once);
+    let next = groups.clone().into_iter().skip(1).chain([&[][..]]);
+    groups.into_iter().zip(next)
+}
+
 /// Reduces shards together; where `stop` is set meanwhile, that is an error.
 fn reduce_shards(
     prepared: &Prepared,
-    shards: &[Shard],
+    (shards, next): (&[Shard], &[Shard]),
     memory: MemoryPlan,
     context: &Context<'_>,
     stop: &AtomicBool,
@@ -566,7 +577,7 @@ fn reduce_shards(
             !stop.load(Ordering::Relaxed)
         };
         let (plan, source) = (&prepared.plan, prepared.source.as_ref());
-        Ok(plan.reduce_shards(source, shards, memory.buffer_bytes as usize, &read)?)
+        Ok(plan.reduce_shards(source, shards, next, memory.buffer_bytes as usize, &read)?)
     })
 }
 
@@ -597,7 +608,7 @@ pub(crate) fn trial(
     };
     let source = prepared.source.as_ref();
     let tried = context.install(|| {
-        let done = prepared.plan.reduce_shards(source, group, BUFFER, &read);
+        let done = (prepared.plan).reduce_shards(source, group, &[], BUFFER, &read);
         Ok(done.map(|_| ()))
     })?;
     match tried {

@@ -57,4 +57,10 @@ impl FrameSource for FirstScans {
         run.check(&self.header.shape)?;
         self.source.read(run, block)
     }
+
+    fn expect(&self, run: &FrameRun) {
+        if run.check(&self.header.shape).is_ok() {
+            self.source.expect(run);
+        }
+    }
 }

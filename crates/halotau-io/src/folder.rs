@@ -379,6 +379,25 @@ impl FilesSource {
         })
     }
 
+    /// The files that hold a run, and which of their own frames these are.
+    fn parts(&self, run: &FrameRun) -> Vec<(&ScanFile, FrameRun)> {
+        let mut parts = Vec::new();
+        let mut time = run.first_time;
+        let end = run.first_time + run.n_times;
+        while time < end {
+            let first_time = time % self.times_per_file;
+            let n_times = (self.times_per_file - first_time).min(end - time);
+            let own = FrameRun {
+                first_time,
+                n_times,
+                ..*run
+            };
+            parts.push((&self.files[time / self.times_per_file], own));
+            time += n_times;
+        }
+        parts
+    }
+
     /// Reads the part of a run that one file holds.
     fn read_part(&self, file: &ScanFile, run: &FrameRun) -> halotau::Result<FrameBlock> {
         let mut block = FrameBlock::empty(self.header.sample_type);
@@ -477,22 +496,7 @@ impl FrameSource for FilesSource {
 
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> halotau::Result<()> {
         prepare(block, run, &self.header).map_err(|e| e.into_core(&self.header.name))?;
-        let mut parts = Vec::new();
-        let mut time = run.first_time;
-        let end = run.first_time + run.n_times;
-        while time < end {
-            let first_time = time % self.times_per_file;
-            let n_times = (self.times_per_file - first_time).min(end - time);
-            parts.push((
-                &self.files[time / self.times_per_file],
-                FrameRun {
-                    first_time,
-                    n_times,
-                    ..*run
-                },
-            ));
-            time += n_times;
-        }
+        let parts = self.parts(run);
         let mut at = 0;
         for parts in parts.chunks(rayon::current_num_threads().max(1)) {
             let blocks: Vec<FrameBlock> = parts
@@ -504,6 +508,18 @@ impl FrameSource for FilesSource {
             }
         }
         Ok(())
+    }
+
+    fn expect(&self, run: &FrameRun) {
+        if run.check(&self.header.shape).is_err() {
+            return;
+        }
+        for (file, run) in self.parts(run) {
+            // Files that are opened for each read are not opened for a hint.
+            if let Some(source) = &file.source {
+                source.expect(&run);
+            }
+        }
     }
 }
 

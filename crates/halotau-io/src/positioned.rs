@@ -6,6 +6,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+#[cfg(target_os = "linux")]
+mod around;
+
 use crate::error::{Error, Result};
 
 /// The system's number of a failed read, EIO; on Windows, of a checksum that the disk found wrong.
@@ -25,6 +28,8 @@ pub(crate) struct PositionedFile {
     /// Where the part that is read starts.
     start: u64,
     len: u64,
+    #[cfg(target_os = "linux")]
+    around: around::Around,
 }
 
 impl PositionedFile {
@@ -37,6 +42,8 @@ impl PositionedFile {
             file,
             start: 0,
             len: metadata.len(),
+            #[cfg(target_os = "linux")]
+            around: around::Around::new(),
         })
     }
 
@@ -68,6 +75,10 @@ impl PositionedFile {
     /// Fills a buffer from an offset. What the disk fails to read is tried again.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         let offset = self.start.saturating_add(offset);
+        #[cfg(target_os = "linux")]
+        if self.around.read(&self.file, buffer, offset) {
+            return Ok(());
+        }
         let mut tries = 1;
         loop {
             let error = match read_exact_at(&self.file, buffer, offset) {
@@ -89,9 +100,13 @@ impl PositionedFile {
         }
     }
 
-    /// Has the system fetch a part of the file into its cache, without waiting; where it cannot, nothing happens.
+    /// Has a part of the file fetched that will be read, in this order, without waiting; where that cannot be, nothing happens.
     pub(crate) fn expect(&self, offset: u64, len: u64) {
         let start = self.start.saturating_add(offset);
+        #[cfg(target_os = "linux")]
+        if self.around.expect(&self.file, start, len) {
+            return;
+        }
         for piece in (start..start.saturating_add(len)).step_by(EXPECTED_PIECE as usize) {
             let end = (piece + EXPECTED_PIECE).min(start.saturating_add(len));
             expect(&self.file, piece, end - piece);

@@ -37,6 +37,9 @@ pub(crate) trait FrameStream: Send + Sync {
     /// What is wrong with the file at these frames.
     fn read(&self, frames: Range<u64>, samples: &mut Samples, at: usize) -> Result<()>;
 
+    /// Says that frames will be read soon, so that a disk can fetch them meanwhile. A hint: returns at once, and changes no result.
+    fn expect(&self, _frames: Range<u64>) {}
+
     /// When a frame was recorded, nanoseconds since 1970 in UTC (or from any other fixed moment).
     ///
     /// # Errors

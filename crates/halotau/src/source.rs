@@ -28,7 +28,8 @@ pub trait FrameSource: Sync {
     /// [`Error::RunOutside`], or [`Error::Source`] with the reader's error.
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()>;
 
-    /// Says that a run will be read soon, so that a disk can fetch it meanwhile. A hint: returns at once, and changes no result.
+    /// Says that a run will be read soon, so that a disk can fetch it meanwhile. A hint: returns at once, and changes no result. What
+    /// is fetched takes as much memory again as the block that it is read into.
     fn expect(&self, _run: &FrameRun) {}
 }
 

@@ -131,6 +131,10 @@ impl FrameStream for BlockFile {
         })
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        self.frames.expect(frames);
+    }
+
     fn sequence(&self, frame: u64) -> Result<Option<u64>> {
         let number = self.frames.part(frame, 2, 4)?;
         let number = number.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));

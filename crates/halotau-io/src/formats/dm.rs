@@ -445,6 +445,12 @@ impl FrameStream for DmStream {
         }
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        if let Pixels::Frames(file) = &self.pixels {
+            file.expect(frames);
+        }
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         let Some(start) = self.start_ns else {
             return Ok(None);

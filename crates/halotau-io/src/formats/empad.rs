@@ -161,4 +161,8 @@ impl FrameStream for Recording {
             Ok(())
         })
     }
+
+    fn expect(&self, frames: Range<u64>) {
+        self.frames.expect(frames);
+    }
 }

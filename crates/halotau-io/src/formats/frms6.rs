@@ -466,6 +466,10 @@ impl FrameStream for Recording {
         })
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        self.frames.expect(frames);
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         let (Some(s), Some(us)) = (self.u32_at(frame, 4)?, self.u32_at(frame, 8)?) else {
             return Ok(None);

@@ -259,6 +259,10 @@ impl FrameStream for MibFile {
         })
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        self.frames.expect(frames);
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         let header = self.part(frame, self.header_bytes)?;
         let about = FrameHeader::parse(&header).ok();

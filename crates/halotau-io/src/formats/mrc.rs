@@ -79,6 +79,10 @@ impl FrameStream for MrcStream {
         })
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        self.frames.expect(frames);
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         Ok(self.start_ns.filter(|_| frame == 0))
     }

@@ -309,6 +309,12 @@ impl FrameStream for SeqStream {
         })
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        if self.bottom.is_none() {
+            self.main.frames.expect(frames);
+        }
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         let Some((_, per_record)) = &self.bottom else {
             return self.main.stamp_ns(frame);

@@ -151,6 +151,12 @@ impl FrameStream for Stack {
             }
         }
     }
+
+    fn expect(&self, frames: Range<u64>) {
+        if let Frames::Contiguous(file) = &self.frames {
+            file.expect(frames);
+        }
+    }
 }
 
 /// Decodes a compressed page into samples from `at` on.

@@ -278,6 +278,14 @@ impl FrameStream for Recording {
         Ok(())
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        if let Some(n) = frames.end.checked_sub(frames.start).filter(|&n| n > 0) {
+            // Where frames were left out between them, that is a read too much, or too little.
+            let first = self.recorded(frames.start);
+            self.files.expect(first..first.saturating_add(n));
+        }
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         let seconds = self.field_u32(frame, 4)?.filter(|&seconds| seconds > 0);
         let ms = self.field_u32(frame, 8)?;

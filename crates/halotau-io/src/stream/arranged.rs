@@ -652,4 +652,18 @@ impl FrameSource for ArrangedSource {
         self.read_frames(run, block)
             .map_err(|e| e.into_core(&self.header.name))
     }
+
+    fn expect(&self, run: &FrameRun) {
+        if run.check(&self.header.shape).is_err() {
+            return;
+        }
+        for time in run.first_time..run.first_time + run.n_times {
+            let frames = run.first_frame..run.first_frame + run.n_frames;
+            for piece in self.pieces(time, frames) {
+                if let Some(first) = piece.stored {
+                    self.stream.expect(first..first + piece.n_frames as u64);
+                }
+            }
+        }
+    }
 }

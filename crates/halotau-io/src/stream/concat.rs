@@ -214,6 +214,17 @@ impl FrameStream for ConcatStream {
         Ok(())
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        for part in &self.parts {
+            let start = frames.start.max(part.first);
+            let end = frames.end.min(part.first + part.n_frames);
+            // Files that are opened for each read are not opened for a hint.
+            if let Some(stream) = part.stream.as_ref().filter(|_| start < end) {
+                stream.expect(start - part.first..end - part.first);
+            }
+        }
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         self.with_part(frame, |_, stream, within| stream.stamp_ns(within))
     }

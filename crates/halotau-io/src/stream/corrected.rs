@@ -85,6 +85,10 @@ impl FrameStream for CorrectedStream {
         Ok(())
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        self.inner.expect(frames);
+    }
+
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
         self.inner.stamp_ns(frame)
     }

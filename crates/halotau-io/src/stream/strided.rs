@@ -97,6 +97,22 @@ impl StridedFile {
         Ok(())
     }
 
+    /// Has records fetched that [`Self::for_each`] will go through.
+    pub(crate) fn expect(&self, records: Range<u64>) {
+        if let Some(last) = records
+            .end
+            .checked_sub(1)
+            .filter(|&last| records.start <= last)
+        {
+            let of = |record: u64| {
+                self.start
+                    .saturating_add(record.saturating_mul(self.stride))
+            };
+            let end = of(last).saturating_add(self.used);
+            self.file.expect(of(records.start), end - of(records.start));
+        }
+    }
+
     /// Bytes of one record from `within` on.
     pub(crate) fn part(&self, record: u64, within: u64, n_bytes: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; n_bytes];
@@ -151,6 +167,17 @@ impl StridedFiles {
             }
         }
         Ok(())
+    }
+
+    /// Has records fetched that [`Self::for_each`] will go through.
+    pub(crate) fn expect(&self, records: Range<u64>) {
+        for (first, file) in &self.files {
+            let start = records.start.max(*first);
+            let end = records.end.min(first + file.n_records());
+            if start < end {
+                file.expect(start - first..end - first);
+            }
+        }
     }
 
     /// The file that holds a record, and the record's number in it.

@@ -2,7 +2,7 @@
 //!
 //! A shard is read in tiles: some positions, some times. Each thread reads tiles of its own positions, so that reading, decoding and
 //! summing overlap, and several times of a position are at hand when its sums are. While a tile is summed, the source knows
-//! which is next and may fetch it. What a position sums, it sums in the order of time; sums over positions are made
+//! which is next, also at the end of a shard, and may fetch it. What a position sums, it sums in the order of time; sums over positions are made
 //! afterwards in their order. So the result is the same bits for any number of threads and any reading buffer.
 
 use std::collections::BTreeSet;
@@ -65,8 +65,6 @@ struct Taken<'a, C> {
     positions: Range<usize>,
     counts: &'a mut [C],
     sums: &'a mut [PositionSums],
-    /// The group that is taken next, by whomever.
-    next: Option<Range<usize>>,
 }
 
 impl<'a, C> Open<'a, C> {
@@ -78,7 +76,6 @@ impl<'a, C> Open<'a, C> {
             positions: positions.clone(),
             counts: split_off(&mut self.counts, positions.len() * stride),
             sums: split_off(&mut self.sums, positions.len()),
-            next: rest.first().cloned(),
         })
     }
 }
@@ -107,12 +104,13 @@ impl ReducePlan {
         buffer_bytes: usize,
         read: &(dyn Fn(u64) -> bool + Sync),
     ) -> Result<(RingSeries, ShardSums)> {
-        let mut one = self.reduce_shards(source, &[*shard], buffer_bytes, read)?;
+        let mut one = self.reduce_shards(source, &[*shard], &[], buffer_bytes, read)?;
         Ok(one.pop().expect("a result for each shard"))
     }
 
     /// Reads neighboring shards together, for each what [`Self::reduce_shard`] gives. They are held in memory at the same time,
-    /// with all that lies between the first and the last.
+    /// with all that lies between the first and the last. Of the shards that are reduced `next`, together as well, the source hears
+    /// what is read first, so that a disk is busy until then; there need not be any.
     ///
     /// # Errors
     ///
@@ -121,14 +119,22 @@ impl ReducePlan {
         &self,
         source: &dyn FrameSource,
         shards: &[Shard],
+        next: &[Shard],
         buffer_bytes: usize,
         read: &(dyn Fn(u64) -> bool + Sync),
     ) -> Result<Vec<(RingSeries, ShardSums)>> {
+        let first = self.first_runs(next, buffer_bytes);
         match self.count_type {
-            CountType::U8 => self.pass(source, shards, buffer_bytes, read, RingCounts::U8),
-            CountType::U16 => self.pass(source, shards, buffer_bytes, read, RingCounts::U16),
-            CountType::U32 => self.pass(source, shards, buffer_bytes, read, RingCounts::U32),
-            CountType::F32 => self.pass(source, shards, buffer_bytes, read, RingCounts::F32),
+            CountType::U8 => self.pass(source, shards, &first, buffer_bytes, read, RingCounts::U8),
+            CountType::U16 => {
+                self.pass(source, shards, &first, buffer_bytes, read, RingCounts::U16)
+            }
+            CountType::U32 => {
+                self.pass(source, shards, &first, buffer_bytes, read, RingCounts::U32)
+            }
+            CountType::F32 => {
+                self.pass(source, shards, &first, buffer_bytes, read, RingCounts::F32)
+            }
         }
     }
 
@@ -149,10 +155,40 @@ impl ReducePlan {
         })
     }
 
+    /// What is read first of shards: a tile for each thread.
+    fn first_runs(&self, shards: &[Shard], buffer_bytes: usize) -> Vec<FrameRun> {
+        let Some(hull) = self.hull(shards) else {
+            return Vec::new();
+        };
+        let tiles = Tiles::of(self, &hull, buffer_bytes);
+        let first = tiles.groups.iter().take(tiles.n_at_once);
+        first
+            .map(|positions| self.run(&hull, &tiles, positions, 0))
+            .collect()
+    }
+
+    /// The frames of a tile: those of some positions, and of so many scans as there are left.
+    fn run(
+        &self,
+        shard: &Shard,
+        tiles: &Tiles,
+        positions: &Range<usize>,
+        first_time: usize,
+    ) -> FrameRun {
+        let frames = self.frames_of(shard, positions);
+        FrameRun {
+            first_time,
+            n_times: tiles.n_times.min(self.shape.n_times - first_time),
+            first_frame: frames.start,
+            n_frames: frames.len(),
+        }
+    }
+
     fn pass<C: Count>(
         &self,
         source: &dyn FrameSource,
         shards: &[Shard],
+        afterwards: &[FrameRun],
         buffer_bytes: usize,
         read: &(dyn Fn(u64) -> bool + Sync),
         wrap: fn(Array4<C>) -> RingCounts,
@@ -180,9 +216,14 @@ impl ReducePlan {
         };
         (0..tiles.n_at_once).into_par_iter().try_for_each(|_| {
             let mut block = FrameBlock::empty(self.sample_type);
-            while let Some(mut group) = take() {
-                self.keep_group(
-                    source, &hull, &tiles, &missing, &mut group, &mut block, read,
+            let mut taken = take();
+            while let Some(mut group) = taken {
+                taken = self.keep_group(
+                    (source, &hull, &tiles, &missing),
+                    &mut group,
+                    (&take, afterwards),
+                    &mut block,
+                    read,
                 )?;
             }
             Ok(())
@@ -251,45 +292,38 @@ impl ReducePlan {
         Ok((rings, self.combine(shard, sums, missing.len())))
     }
 
-    /// Reads all scans of a group of positions, tile by tile.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of one pass, which threads share or own"
-    )]
-    fn keep_group<C: Count>(
+    /// Reads all scans of a group of positions, tile by tile. The next group is taken when the last tile is read, and given back, so that
+    /// the source knows what this thread reads next; where there is none, that is what is read `afterwards`.
+    fn keep_group<'a, C: Count>(
         &self,
-        source: &dyn FrameSource,
-        shard: &Shard,
-        tiles: &Tiles,
-        missing: &BTreeSet<(usize, usize)>,
+        (source, shard, tiles, missing): (
+            &dyn FrameSource,
+            &Shard,
+            &Tiles,
+            &BTreeSet<(usize, usize)>,
+        ),
         group: &mut Taken<'_, C>,
+        (take, afterwards): (&dyn Fn() -> Option<Taken<'a, C>>, &[FrameRun]),
         block: &mut FrameBlock,
         read: &(dyn Fn(u64) -> bool + Sync),
-    ) -> Result<()> {
+    ) -> Result<Option<Taken<'a, C>>> {
         let frame_len = self.shape.frame_len();
         let n_times = self.shape.n_times;
         let stride = n_times * self.annulus.len();
-        let run_of = |positions: &Range<usize>, first_time: usize| {
-            let frames = self.frames_of(shard, positions);
-            FrameRun {
-                first_time,
-                n_times: tiles.n_times.min(n_times - first_time),
-                first_frame: frames.start,
-                n_frames: frames.len(),
-            }
-        };
         let shared = tiles.n_at_once < rayon::current_num_threads();
         let a_task = if shared { POSITIONS_A_TASK } else { usize::MAX };
+        let mut taken = None;
         for first_time in (0..n_times).step_by(tiles.n_times) {
-            let run = run_of(&group.positions, first_time);
+            let run = self.run(shard, tiles, &group.positions, first_time);
             let next_time = first_time + run.n_times;
-            let next = if next_time < n_times {
-                Some(run_of(&group.positions, next_time))
+            if next_time < n_times {
+                source.expect(&self.run(shard, tiles, &group.positions, next_time));
             } else {
-                group.next.as_ref().map(|positions| run_of(positions, 0))
-            };
-            if let Some(next) = next {
-                source.expect(&next);
+                taken = take();
+                match &taken {
+                    Some(next) => source.expect(&self.run(shard, tiles, &next.positions, 0)),
+                    None => afterwards.iter().for_each(|run| source.expect(run)),
+                }
             }
             source.read(&run, block)?;
             let n_samples = group.positions.len() * run.n_times * frame_len;
@@ -320,7 +354,7 @@ impl ReducePlan {
         for (number, sums) in group.sums.iter_mut().enumerate() {
             self.sum_bins(shard, group.positions.start + number, sums);
         }
-        Ok(())
+        Ok(taken)
     }
 
     pub(super) fn tables_of(&self, shard: &Shard, position: usize) -> &ShiftTables {
