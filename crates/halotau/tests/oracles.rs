@@ -492,4 +492,9 @@ fn the_finite_window_model_undoes_the_normalization_of_each_pixel() {
         (found.contrast * n_modes as f64 - 1.0).abs() < 0.1,
         "{found:?}"
     );
+    // A4: within 10 % up to a fifth of the record at a contrast of 0.25, where the second order counts.
+    let (n_modes, tau_steps) = (4, 8.0);
+    let g = split_normalized(6000, n_times, n_modes, tau_steps);
+    let found = fit(&KwwProblem { g: &g, ..windowed });
+    assert!((found.tau_s / tau_steps - 1.0).abs() < 0.1, "{found:?}");
 }
