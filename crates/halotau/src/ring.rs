@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 
 pub(crate) mod pixel_series;
 pub mod select;
+mod turn;
 
 pub use pixel_series::PixelSeries;
 

@@ -1,7 +1,6 @@
 //! The counts of one position in the order in which they are computed with: pixel after pixel, each with all its times.
 //!
-//! They are stored the other way, scan after scan. Turning them is part of picking the pixels out, so that it costs
-//! nothing of its own.
+//! They are stored the other way, scan after scan: picking the pixels out [turns](super::turn) them.
 
 use std::ops::Range;
 
@@ -10,6 +9,8 @@ use ndarray::{Array2, ArrayView2, ShapeBuilder};
 use crate::ring::RingSeries;
 use crate::simd::{Isa, dispatch};
 use crate::with_counts;
+
+use super::turn::{Order, Stored, slots, turn};
 
 /// Times of a pixel are padded with zeros to a multiple of this: one vector of `f32` on the widest processor.
 pub(crate) const TIME_PAD: usize = 16;
@@ -47,7 +48,7 @@ pub(crate) enum Values {
 }
 
 impl PixelSeries {
-    /// The counts of a position of a block on some annulus pixels, in that order; each pixel is multiplied by its factor where there
+    /// The counts of a position of a block on some annulus pixels, each of them named once, in that order; each pixel is multiplied by its factor where there
     /// are factors.
     pub fn gather(
         rings: &RingSeries,
@@ -75,7 +76,7 @@ impl PixelSeries {
         })
     }
 
-    fn filled<C: Copy + Default + AsReal>(
+    fn filled<C: Stored>(
         mut self,
         counts: &[C],
         n_annulus: usize,
@@ -84,16 +85,17 @@ impl PixelSeries {
         is_integer: bool,
     ) -> Self {
         let isa = Isa::best();
+        let slots = slots(pixels, n_annulus);
         let order = Order {
             n_annulus,
-            pixels,
+            slots: &slots,
             padded: self.padded,
         };
         if is_integer && factors.is_none() {
             let mut values = vec![0.0_f32; self.len()];
             turn(isa, counts, order, &mut values, |_, count: C| count.f32());
-            if let Some(block) = exact_block(f64::from(largest(isa, &values))) {
-                let n_events = values.iter().filter(|&&value| value != 0.0).count();
+            let (largest, n_events) = survey(isa, &values);
+            if let Some(block) = exact_block(f64::from(largest)) {
                 self.values = Values::F32 {
                     values,
                     block,
@@ -106,7 +108,7 @@ impl PixelSeries {
         match factors {
             None => turn(isa, counts, order, &mut values, |_, count: C| count.f64()),
             Some(factors) => {
-                let value = |pixel: usize, count: C| count.f64() * factors[pixel];
+                let value = |slot: usize, count: C| count.f64() * factors[slot];
                 turn(isa, counts, order, &mut values, value);
             }
         }
@@ -176,109 +178,42 @@ fn exact_block(largest: f64) -> Option<usize> {
     (pixels >= MIN_EXACT_PIXELS).then(|| (pixels as usize).min(BLOCK_PIXELS))
 }
 
-/// A count as a real number.
-trait AsReal {
-    fn f32(self) -> f32;
-    fn f64(self) -> f64;
-}
-
-macro_rules! impl_as_real {
-    ($($t:ty),*) => {$(
-        impl AsReal for $t {
-            #[inline(always)]
-            fn f32(self) -> f32 {
-                self as f32
-            }
-
-            #[inline(always)]
-            fn f64(self) -> f64 {
-                f64::from(self)
-            }
-        }
-    )*};
-}
-impl_as_real!(u8, u16, u32, f32);
-
-/// Which counts go where.
-#[derive(Clone, Copy)]
-struct Order<'a> {
-    n_annulus: usize,
-    pixels: &'a [usize],
-    padded: usize,
-}
-
 dispatch! {
-    /// Picks pixels out of scans, `[time, annulus pixel]`, and writes them pixel by pixel, `[pixel, padded time]`.
-    fn turn [C: Copy + Default, T, F: Fn(usize, C) -> T] [C, T, F] (
-        counts: &[C],
-        order: Order<'_>,
-        values: &mut [T],
-        value: F,
-    ) {
-        turn_columns(counts, order, values, value)
-    }
-}
-
-/// A vector of times of one pixel after another: what is written lies together, and what is read are a few pixels of sixteen scans.
-#[inline(always)]
-fn turn_columns<C: Copy + Default, T>(
-    counts: &[C],
-    order: Order<'_>,
-    values: &mut [T],
-    value: impl Fn(usize, C) -> T,
-) {
-    let n_annulus = order.n_annulus.max(1);
-    let mut last = Vec::new();
-    for (block, scans) in counts.chunks(TIME_PAD * n_annulus).enumerate() {
-        let scans = if scans.len() == TIME_PAD * n_annulus {
-            scans
-        } else {
-            // Scans behind the last fill up the padding with zeros.
-            last.extend_from_slice(scans);
-            last.resize(TIME_PAD * n_annulus, C::default());
-            &last
-        };
-        let series = values.chunks_mut(order.padded.max(1));
-        for (number, (&pixel, series)) in order.pixels.iter().zip(series).enumerate() {
-            let mut column = [C::default(); TIME_PAD];
-            let mut at = pixel;
-            for count in &mut column {
-                *count = scans[at];
-                at += n_annulus;
-            }
-            let times = &mut series[block * TIME_PAD..][..TIME_PAD];
-            for (time, count) in times.iter_mut().zip(column) {
-                *time = value(number, count);
-            }
-        }
-    }
-}
-
-dispatch! {
-    /// The largest of some numbers that are not negative.
-    fn largest(values: &[f32]) -> f32 {
-        largest_in_vectors(values)
+    /// The largest of some numbers that are not negative, and how many are not zero.
+    fn survey(values: &[f32]) -> (f32, usize) {
+        survey_in_vectors(values)
     }
 }
 
 #[inline(always)]
-fn largest_in_vectors(values: &[f32]) -> f32 {
-    let (vectors, rest) = values.as_chunks::<TIME_PAD>();
+fn survey_in_vectors(values: &[f32]) -> (f32, usize) {
     let mut largest = [0.0_f32; TIME_PAD];
-    for vector in vectors {
-        for at in 0..TIME_PAD {
-            // Not `max`, which has a rule of its own for NaN; counts are none.
-            largest[at] = if vector[at] > largest[at] {
-                vector[at]
-            } else {
-                largest[at]
-            };
+    let mut n_events = 0_usize;
+    // So few vectors at once that their numbers are exact in 32 bits.
+    for part in values.chunks(TIME_PAD << 16) {
+        let mut n_here = [0_u32; TIME_PAD];
+        let (vectors, rest) = part.as_chunks::<TIME_PAD>();
+        for vector in vectors {
+            for at in 0..TIME_PAD {
+                // Not `max`, which has a rule of its own for NaN; counts are none.
+                largest[at] = if vector[at] > largest[at] {
+                    vector[at]
+                } else {
+                    largest[at]
+                };
+                n_here[at] += u32::from(vector[at] != 0.0);
+            }
         }
+        for (largest, &value) in largest.iter_mut().zip(rest) {
+            *largest = value.max(*largest);
+            n_events += usize::from(value != 0.0);
+        }
+        n_events += n_here.iter().map(|&n| n as usize).sum::<usize>();
     }
-    largest
+    let largest = largest
         .iter()
-        .chain(rest)
-        .fold(0.0, |largest, &value| value.max(largest))
+        .fold(0.0, |largest: f32, &value| value.max(largest));
+    (largest, n_events)
 }
 
 #[cfg(test)]
@@ -316,40 +251,16 @@ mod tests {
     }
 
     #[test]
-    fn pixels_in_any_order_are_turned_by_any_processor() {
-        // Runs with gaps and out of order; scans that do not fill a vector.
-        let (n_times, n_annulus) = (37, 90);
-        let pixels: Vec<usize> = (3..40).chain([80, 79]).chain(42..60).collect();
-        let counts: Vec<u16> = (0..n_times * n_annulus)
-            .map(|at| (at * 37 % 1009) as u16)
+    fn every_processor_finds_the_largest_and_the_events() {
+        let values: Vec<f32> = (0..1000_u16)
+            .map(|at| f32::from((at * 37) % 251 / 5))
             .collect();
-        let order = Order {
-            n_annulus,
-            pixels: &pixels,
-            padded: 48,
-        };
         for isa in Isa::all() {
-            let mut values = vec![0.0; 48 * pixels.len() + TIME_PAD];
-            turn(isa, &counts, order, &mut values, |number, count: u16| {
-                count.f32() * (number + 1) as f32
-            });
-            for (number, &pixel) in pixels.iter().enumerate() {
-                for time in 0..48 {
-                    let count = if time < n_times {
-                        counts[time * n_annulus + pixel]
-                    } else {
-                        0
-                    };
-                    let expected = f32::from(count) * (number + 1) as f32;
-                    assert_eq!(values[number * 48 + time], expected, "{isa:?}");
-                }
+            for part in [&values[..], &values[..5]] {
+                let most = part.iter().fold(0.0_f32, |most, &value| most.max(value));
+                let n_events = part.iter().filter(|&&value| value != 0.0).count();
+                assert_eq!(survey(isa, part), (most, n_events));
             }
-            let most = values.iter().fold(0.0_f32, |most, &value| most.max(value));
-            assert_eq!(largest(isa, &values), most);
-            assert_eq!(
-                largest(isa, &values[..5]),
-                values[..5].iter().fold(0.0, |a, &b| b.max(a))
-            );
         }
     }
 
