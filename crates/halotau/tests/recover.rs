@@ -136,22 +136,11 @@ fn counting_noise_alone_is_nothing() {
 #[test]
 fn a_static_speckle_is_censored() {
     let analysis = recover(&settings(4, 4, 1e9), &Recipe::default());
-    for (g, contrast) in analysis
-        .curves
-        .g
-        .rows()
-        .into_iter()
-        .zip(&analysis.relaxation.contrast)
-    {
+    for g in analysis.curves.g.rows() {
         // Counting noise of g is some 1e-3; the rest is the same speckle at every lag.
         let plateau = g.sum() / g.len() as f64 - 1.0;
-        assert!(
-            g.iter()
-                .all(|value| (value - 1.0 - plateau).abs() < 0.05 * plateau),
-            "{g}"
-        );
-        // V of the likelihood weighs modes, g − 1 pixels, of some hundred speckles.
-        assert!((contrast / plateau - 1.0).abs() < 0.3, "{contrast}");
+        let flat = |value: &f64| (value - 1.0 - plateau).abs() < 0.05 * plateau;
+        assert!(g.iter().all(flat), "{g}");
     }
     assert!((analysis.summary.contrast_mean.value / 0.6 - 1.0).abs() < 0.15);
     assert_eq!(analysis.summary.n_censored, 16);
