@@ -344,11 +344,21 @@ impl Run<'_, '_> {
             (Some(_), _) => {
                 let found = results.iter_mut().map(|result| result.likelihood.take());
                 taken.likelihoods = Some(Likelihoods::new(Some(found.collect())));
-                self.likelihood(&task, taken.likelihoods.as_ref(), &mut results)
+                self.likelihood(
+                    &task,
+                    taken.likelihoods.as_ref(),
+                    &mut results,
+                    &mut warnings,
+                )
             }
             (None, found) => {
                 taken.likelihoods = found.or_else(|| Some(Likelihoods::new(None)));
-                self.likelihood(&task, taken.likelihoods.as_ref(), &mut results)
+                self.likelihood(
+                    &task,
+                    taken.likelihoods.as_ref(),
+                    &mut results,
+                    &mut warnings,
+                )
             }
         };
         Ok(Concluded {
@@ -493,12 +503,29 @@ impl Run<'_, '_> {
         task: &PositionTask<'_>,
         found: Option<&Likelihoods>,
         results: &mut [PositionResult],
+        warnings: &mut Vec<Warning>,
     ) -> Option<f64> {
         let positions: &[Option<PositionLikelihood>] = found?.positions()?;
         for (result, found) in results.iter_mut().zip(positions) {
             result.likelihood = found.clone().filter(|_| result.enters_ensemble());
         }
         let conclusion = Conclusion::new(task, self.reduction);
+        if let Some(ln_ratio) = conclusion.contradiction(results, self.n_areas()) {
+            results
+                .iter_mut()
+                .for_each(|result| result.likelihood = None);
+            warnings.push(Warning::new(
+                "W052",
+                format!(
+                    "The likelihood was not used, tau is that of least squares: the likelihood's would be {:.0} % {} (median), more than chance \
+                     makes of it. Then speckle is lost from scan to scan by something else than relaxation, such as positions that jitter or \
+                     a drift below a step, or its decay is not a simple exponential.",
+                    100.0 * (libm::exp(ln_ratio) - 1.0).abs(),
+                    if ln_ratio < 0.0 { "shorter" } else { "longer" }
+                ),
+            ));
+            return None;
+        }
         Some(conclusion.finish(results, self.n_areas()))
     }
 

@@ -128,6 +128,34 @@ fn drift_comes_back_from_speckle_with_its_error() {
     assert!(limit.before_s.unwrap() < 3000.0, "{limit:?}");
 }
 
+/// A6: a drift of 0.05 nm a scan, which takes a probe width within half of the record, changes tau by less than 5 % where it is followed.
+#[test]
+fn drift_that_is_followed_leaves_tau() {
+    let mut settings = settings();
+    (settings.n_rows, settings.n_cols) = (20, 20);
+    (settings.glass.tau_median_s, settings.glass.ln_tau_spread) = (150.0, 0.0);
+    let analyze = |settings: &SimulationSettings, recipe: &Recipe| -> Analysis {
+        let (reduction, rings) = reduced(settings, &counts(settings), recipe);
+        halotau::map::analyze_in_memory(&reduction, &rings, recipe).unwrap()
+    };
+    let still = analyze(&settings, &recipe());
+    settings.artifacts.drift = SampleDrift {
+        row_nm_per_s: 0.004,
+        col_nm_per_s: 0.003,
+        walk_nm: 0.0,
+    };
+    let followed = analyze(&settings, &recipe());
+    let mut blind = recipe();
+    blind.drift.method = DriftMethod::None;
+    let left = analyze(&settings, &blind);
+    let tau_s = |analysis: &Analysis| analysis.summary.tau_median_s.value;
+    // The same sample: most of the scatter of its speckles is in both.
+    let ratio = tau_s(&followed) / tau_s(&still);
+    assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
+    let ratio = tau_s(&left) / tau_s(&still);
+    assert!(ratio < 0.8, "{ratio}");
+}
+
 /// Neighbors that forget at different rates lean the peak of their correlation as a drift would.
 #[test]
 fn a_gradient_of_tau_moves_nothing() {

@@ -11,6 +11,7 @@ use crate::likelihood::{
     SpeckleModes, interval_factor,
 };
 use crate::quality::Quality;
+use crate::rank;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
 use crate::relax::{
@@ -308,6 +309,24 @@ impl<'a> LikelihoodTask<'a> {
     }
 }
 
+/// Likelihood and fit of g are compared where tau is at least this many scans ...
+const SHORTEST_COMPARED: f64 = 4.0;
+
+/// ... and at most this many records: both are unbiased there.
+const LONGEST_COMPARED: f64 = 0.5;
+
+/// Positions that are needed to compare them.
+const MIN_COMPARED: usize = 12;
+
+/// The share of all that must lie there: a few that do may do so by chance.
+const MIN_COMPARED_SHARE: f64 = 0.2;
+
+/// A median of ln tau that differs by this is another tau.
+const MAX_CONTRADICTION: f64 = 0.12;
+
+/// A median that differs by this many of its errors is no chance.
+const MIN_CONTRADICTION_ERRORS: f64 = 4.0;
+
 /// What is made of the likelihoods of all positions.
 #[derive(Debug)]
 pub(super) struct Conclusion<'a> {
@@ -330,6 +349,41 @@ impl<'a> Conclusion<'a> {
     /// tau in the recipe's convention over tau of the field; a power of two, so that nothing is rounded.
     fn scale(&self) -> f64 {
         self.recipe.relaxation.exponent_factor.value() / SEARCHED.value()
+    }
+
+    /// Median of ln(tau of the likelihood / tau of the fit of g), where the two differ beyond chance. None where they agree, or where
+    /// too few positions lie well inside of the record.
+    ///
+    /// Both take the speckle for one exponential decay. The likelihood knows the shot noise as well, so that whatever else a scan forgets of the scan before, such as
+    /// what positions that jitter do not share, shortens its tau; in g it lowers the contrast alone.
+    pub(super) fn contradiction(&self, results: &[PositionResult], n_areas: f64) -> Option<f64> {
+        let time = &self.reduction.time;
+        let inside = SHORTEST_COMPARED * time.step_s()..LONGEST_COMPARED * time.record_s();
+        let scale = self.scale();
+        let n_found = results.iter().filter(|result| result.has_tau()).count() as f64;
+        let ratios: Vec<f64> = results
+            .iter()
+            .filter(|result| result.has_tau())
+            .filter_map(|result| {
+                let (maximum, _) = result.likelihood.as_ref()?.maximum.as_ref()?;
+                let (ln_tau, ln_fit) = (
+                    maximum.ln_tau + libm::log(scale),
+                    libm::log(result.fit.tau_s),
+                );
+                // By both: a choice by one of them would prefer its errors.
+                let middle_s = libm::exp(0.5 * (ln_tau + ln_fit));
+                (maximum.converged && inside.contains(&middle_s)).then_some(ln_tau - ln_fit)
+            })
+            .collect();
+        let n = ratios.len() as f64;
+        if ratios.len() < MIN_COMPARED || n < MIN_COMPARED_SHARE * n_found {
+            return None;
+        }
+        let median = rank::median(&ratios);
+        let away: Vec<f64> = ratios.iter().map(|ratio| (ratio - median).abs()).collect();
+        // Of a normal distribution: 1.48 medians to a standard deviation, 1.25 of its errors to that of a median.
+        let error = 1.25 * 1.48 * rank::median(&away) / n.min(n_areas).sqrt();
+        (median.abs() > MAX_CONTRADICTION.max(MIN_CONTRADICTION_ERRORS * error)).then_some(median)
     }
 
     /// Puts what the likelihood found in the place of the fits of g. Returns how many times wider than curvature intervals are.
