@@ -30,6 +30,7 @@ use crate::series::Position;
 pub use flatten::{DistantPairs, FlattenSums, MIN_AREAS_FOR_PIXEL_FLATTENING};
 pub use fourier::{FourierSums, LagSums};
 pub use per_pixel::per_pixel_curve;
+pub(crate) use sectors::{RingParts, curves_of_parts};
 pub use sectors::{SectorCurves, sector_curves};
 
 use pairs::{PairSums, lag_means};

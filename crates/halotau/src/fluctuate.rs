@@ -7,6 +7,7 @@
 //! Per ring of one binned pixel width, averaged with the number of pixels, or over the whole band at once:
 //! the latter holds the radial profile of the halo as well. Shot noise adds `gain · excess / ⟨I⟩`.
 
+mod groups;
 mod moments;
 mod variance;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::axes::QRange;
 
 pub use variance::{BandGeometry, Fluctuation, fluctuation};
+pub(crate) use variance::{BandParts, fluctuation_of_parts};
 
 /// Over which pixels the azimuthal averages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ pub mod curves;
 mod dynamics;
 mod flags;
 mod geometry;
+mod halves;
 mod likelihood;
 mod matrices;
 mod position;

@@ -11,6 +11,9 @@
 
 use ndarray::{Array2, ArrayView2};
 
+use crate::ring::{RingCounts, RingSeries};
+use crate::simd::{Isa, dispatch};
+
 /// Independent probe areas below which each pixel's own mean removes more than about 1 % of the speckle.
 pub const MIN_AREAS_FOR_PIXEL_FLATTENING: f64 = 300.0;
 
@@ -49,6 +52,53 @@ impl FlattenSums {
                 }
             }
         }
+    }
+
+    /// The sums of one position from its counts as they are stored, `pixels` the annulus index of each ring pixel, multiplied by its
+    /// factor where there are factors; `None` where samples may be missing.
+    pub(crate) fn of_counts(
+        rings: &RingSeries,
+        (row, col): (usize, usize),
+        pixels: &[usize],
+        factors: Option<&[f64]>,
+        valid: &[bool],
+    ) -> Option<Self> {
+        let (_, n_cols, n_times, n_annulus) = rings.dim();
+        let len = n_times * n_annulus;
+        let start = (row * n_cols + col) * len;
+        let ones = vec![1.0; pixels.len()];
+        let factors = factors.unwrap_or(&ones);
+        let mut sums = Self::new(n_annulus);
+        let sum = &mut sums.sum;
+        let isa = Isa::best();
+        let n_scans = match &rings.counts {
+            RingCounts::U8(counts) => {
+                let counts = &counts.as_slice()?[start..start + len];
+                add_scans(isa, counts, pixels, factors, valid, sum)
+            }
+            RingCounts::U16(counts) => {
+                let counts = &counts.as_slice()?[start..start + len];
+                add_scans(isa, counts, pixels, factors, valid, sum)
+            }
+            RingCounts::U32(counts) => {
+                let counts = &counts.as_slice()?[start..start + len];
+                add_scans(isa, counts, pixels, factors, valid, sum)
+            }
+            RingCounts::F32(_) => return None,
+        };
+        // All of the annulus was summed, in order, which is faster than to pick the ring out.
+        let all = std::mem::replace(&mut sums.sum, vec![0.0; n_annulus]);
+        for (&pixel, factor) in pixels.iter().zip(factors) {
+            sums.sum[pixel] = all[pixel] * factor;
+            sums.n[pixel] = n_scans as f64;
+        }
+        Some(sums)
+    }
+
+    /// The mean of some pixels; NaN where nothing was counted.
+    pub(crate) fn means_of(&self, pixels: &[usize]) -> Vec<f64> {
+        let mean = |&pixel: &usize| self.sum[pixel] / self.n[pixel];
+        pixels.iter().map(mean).collect()
     }
 
     /// Adds the sums of later positions.
@@ -95,6 +145,53 @@ impl FlattenSums {
             .map(|mean| if mean > 0.0 { mean } else { 1.0 })
             .collect()
     }
+}
+
+dispatch! {
+    /// Adds each pixel of the annulus over the mean of the ring in its scan to `sum`; gives the number of scans that have such a mean.
+    fn add_scans [C: Copy + Into<f64>] [C] (
+        counts: &[C],
+        pixels: &[usize],
+        factors: &[f64],
+        valid: &[bool],
+        sum: &mut [f64],
+    ) -> usize {
+        add_scans_in_vectors(counts, pixels, factors, valid, sum)
+    }
+}
+
+#[inline(always)]
+fn add_scans_in_vectors<C: Copy + Into<f64>>(
+    counts: &[C],
+    pixels: &[usize],
+    factors: &[f64],
+    valid: &[bool],
+    sum: &mut [f64],
+) -> usize {
+    // Additions that do not wait for each other, in an order that is the same anywhere.
+    const LANES: usize = 8;
+    let mut n_scans = 0;
+    for (scan, _) in counts
+        .chunks_exact(sum.len().max(1))
+        .zip(valid)
+        .filter(|(_, valid)| **valid)
+    {
+        let mut totals = [0.0_f64; LANES];
+        for (pixels, factors) in pixels.chunks(LANES).zip(factors.chunks(LANES)) {
+            for ((total, &pixel), factor) in totals.iter_mut().zip(pixels).zip(factors) {
+                *total += scan[pixel].into() * factor;
+            }
+        }
+        let mean = totals.iter().sum::<f64>() / pixels.len() as f64;
+        if mean > 0.0 {
+            let weight = 1.0 / mean;
+            for (sum, &count) in sum.iter_mut().zip(scan) {
+                *sum += count.into() * weight;
+            }
+            n_scans += 1;
+        }
+    }
+    n_scans
 }
 
 /// Straight lines between nodes of increasing abscissa, continued beyond both ends.
@@ -187,7 +284,7 @@ impl DistantPairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::array;
+    use ndarray::{Array3, Array4, array};
 
     #[test]
     fn interpolates_between_bins() {
@@ -212,6 +309,46 @@ mod tests {
             sums.per_pixel(),
             vec![(0.5 + 1.0) / 2.0, 1.0, (1.5 + 1.0 + 1.0) / 3.0]
         );
+    }
+
+    #[test]
+    fn counts_as_stored_have_the_sums_of_their_array() {
+        let (n_times, n_annulus) = (19, 40);
+        let count = |(_, _, time, pixel): (usize, usize, usize, usize)| {
+            // The fourth scan holds nothing.
+            if time == 3 {
+                0
+            } else {
+                (time * 7 + pixel * 13) as u16 % 31
+            }
+        };
+        let rings = RingSeries {
+            first_row: 0,
+            first_col: 0,
+            counts: RingCounts::U16(Array4::from_shape_fn((1, 2, n_times, n_annulus), count)),
+            frame_valid: Array3::from_elem((1, 2, n_times), true),
+            pixel_valid: None,
+        };
+        let valid: Vec<bool> = (0..n_times).map(|time| time != 8).collect();
+        let pixels: Vec<usize> = (0..n_annulus).filter(|pixel| pixel % 3 != 1).collect();
+        let factors: Vec<f64> = pixels
+            .iter()
+            .map(|&pixel| 1.0 + pixel as f64 / 9.0)
+            .collect();
+        let found = FlattenSums::of_counts(&rings, (0, 1), &pixels, Some(&factors), &valid);
+        let mut array = rings.position(0, 1, &pixels);
+        for mut scan in array.rows_mut() {
+            scan.iter_mut()
+                .zip(&factors)
+                .for_each(|(count, factor)| *count *= factor);
+        }
+        let mut expected = FlattenSums::new(n_annulus);
+        expected.add_position(array.view(), &pixels, &valid);
+        let found = found.unwrap();
+        assert_eq!(found.n, expected.n);
+        for (found, expected) in found.sum.iter().zip(&expected.sum) {
+            assert!((found - expected).abs() <= 1e-13 * expected);
+        }
     }
 
     #[test]

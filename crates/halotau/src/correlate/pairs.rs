@@ -48,6 +48,7 @@ impl PairSums {
                 values,
                 block,
                 n_events,
+                ..
             } => {
                 let values = &values[part];
                 if are_few(*n_events, n_times * series.n_pixels()) {
@@ -104,8 +105,14 @@ impl PairSums {
 
     /// Adds the sums over other pixels.
     pub(super) fn add(&mut self, other: &Self) {
-        let both = self.product.iter_mut().zip(&other.product);
-        both.for_each(|(sum, other)| *sum += other);
+        // What is below the diagonal means nothing.
+        for first in 0..self.n_times {
+            let row = first * self.stride + first..(first + 1) * self.stride;
+            let both = self.product[row.clone()]
+                .iter_mut()
+                .zip(&other.product[row]);
+            both.for_each(|(sum, other)| *sum += other);
+        }
         self.means = self.means.combine(&other.means, 1.0);
     }
 

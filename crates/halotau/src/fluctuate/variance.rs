@@ -1,11 +1,13 @@
 //! V of one position, in all its forms, and without each sector.
 
-use std::ops::Range;
+use ndarray::Array2;
 
+use super::groups::{BOTH, Groups, Layout, N, PARTS, PRODUCT, SHOT, SQUARE, SUM, add_parts};
 use super::moments::TimeSums;
 use super::{FluctuateSettings, Grouping, Noise};
 use crate::ring::PixelSeries;
-use crate::ring::pixel_series::Values;
+use crate::ring::pixel_series::{TIME_PAD, Values};
+use crate::simd::Isa;
 
 /// Where each pixel of the band belongs.
 #[derive(Debug, Clone)]
@@ -45,76 +47,6 @@ pub struct Fluctuation {
     pub mean_counts: f64,
 }
 
-/// Sums over the pixels of one ring, sector and scan. For integer counts all are exact below 2^53.
-#[derive(Debug, Clone, Copy, Default)]
-struct Moments {
-    n: f64,
-    sum: f64,
-    square: f64,
-    /// Sum of counts over coverage: the variance that an electron adds, at unit gain.
-    shot: f64,
-    /// Of the pixels that the next scan has as well: number, sum here, sum there, product.
-    both: [f64; 4],
-}
-
-impl Moments {
-    /// Where samples are missing; `next` are the counts of the next scan where it is valid.
-    fn of_gaps(here: &[f64], next: Option<&[f64]>, noise_share: &[f64]) -> Self {
-        let mut sums = Self::default();
-        for (pixel, (&count, share)) in here.iter().zip(noise_share).enumerate() {
-            if count.is_nan() {
-                continue;
-            }
-            sums.n += 1.0;
-            sums.sum += count;
-            sums.square += count * count;
-            sums.shot += count * share;
-            let next = next.map_or(f64::NAN, |next| next[pixel]);
-            if !next.is_nan() {
-                for (both, value) in sums.both.iter_mut().zip([1.0, count, next, count * next]) {
-                    *both += value;
-                }
-            }
-        }
-        sums
-    }
-
-    fn add(&mut self, other: &Self, sign: f64) {
-        self.n += sign * other.n;
-        self.sum += sign * other.sum;
-        self.square += sign * other.square;
-        self.shot += sign * other.shot;
-        for (both, other) in self.both.iter_mut().zip(other.both) {
-            *both += sign * other;
-        }
-    }
-
-    fn raw(&self) -> f64 {
-        self.square * self.n / (self.sum * self.sum) - 1.0
-    }
-
-    fn shot_noise(&self) -> f64 {
-        self.shot * self.n / (self.sum * self.sum)
-    }
-
-    fn two_frame(&self) -> f64 {
-        let [n, here, there, product] = self.both;
-        product * n / (here * there) - 1.0
-    }
-
-    /// What the variance of these pixels is made of.
-    fn parts(&self) -> Parts {
-        let shot = self.shot_noise();
-        Parts {
-            raw: self.raw(),
-            shot,
-            // What is left of it after the pixels' own mean was taken.
-            finite_shot: shot * (1.0 - 1.0 / self.n),
-            two_frame: self.two_frame(),
-        }
-    }
-}
-
 /// What V is made of; all are linear in each other, so that their means give the mean of every variant.
 #[derive(Debug, Clone, Copy, Default)]
 struct Parts {
@@ -125,22 +57,6 @@ struct Parts {
 }
 
 impl Parts {
-    fn add(&mut self, other: &Self, weight: f64) {
-        self.raw += weight * other.raw;
-        self.shot += weight * other.shot;
-        self.finite_shot += weight * other.finite_shot;
-        self.two_frame += weight * other.two_frame;
-    }
-
-    fn over(&self, weight: f64) -> Self {
-        Self {
-            raw: self.raw / weight,
-            shot: self.shot / weight,
-            finite_shot: self.finite_shot / weight,
-            two_frame: self.two_frame / weight,
-        }
-    }
-
     /// V with a correction; `noise` is the variance that an electron adds.
     fn corrected(&self, correction: Noise, noise: f64, is_integer: bool) -> f64 {
         match correction {
@@ -165,49 +81,72 @@ pub fn fluctuation(
     is_integer: bool,
     settings: &FluctuateSettings,
 ) -> Fluctuation {
+    let parts = BandParts {
+        first: 0,
+        of: &[],
+        n_parts: 0,
+    };
+    fluctuation_of_parts(band, geometry, parts, valid, is_integer, settings).0
+}
+
+/// Parts of the band whose V is wanted as well.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BandParts<'a> {
+    /// The pixel of the series that is the first of the band.
+    pub(crate) first: usize,
+    /// The parts of each pixel of the band, a bit each.
+    pub(crate) of: &'a [u8],
+    /// Number of parts.
+    pub(crate) n_parts: usize,
+}
+
+/// As [`fluctuation`], with V of some parts of the band. Fastest where pixels of the same ring, sector and parts follow one another.
+pub(crate) fn fluctuation_of_parts(
+    series: &PixelSeries,
+    geometry: &BandGeometry,
+    parts: BandParts<'_>,
+    valid: &[bool],
+    is_integer: bool,
+    settings: &FluctuateSettings,
+) -> (Fluctuation, Vec<f64>) {
     let BandGeometry {
         n_rings, n_sectors, ..
     } = *geometry;
-    let cells = cells(band, geometry, valid);
-    let rings: Vec<Moments> = cells
-        .chunks(n_sectors.max(1))
-        .map(|sectors| {
-            let mut ring = Moments::default();
-            sectors.iter().for_each(|sector| ring.add(sector, 1.0));
-            ring
-        })
-        .collect();
-    let sums = Sums {
-        cells: &cells,
-        rings: &rings,
-        n_times: band.n_times(),
-        n_rings,
-        n_sectors,
-    };
-    let grouping = settings.grouping;
-    let noise = settings.gain * settings.excess_factor;
-    let corrected = |parts: &Parts, noise_kind| parts.corrected(noise_kind, noise, is_integer);
     let filled: Vec<usize> = (0..n_sectors)
         .filter(|number| geometry.sector.contains(number))
         .collect();
-    let without = if filled.len() < 2 {
-        Vec::new()
-    } else {
-        filled
-            .iter()
-            .map(|&sector| corrected(&sums.mean(grouping, Some(sector)), settings.noise))
-            .collect()
-    };
-    let per_ring = sums.mean(Grouping::PerRing, None);
-    let over_band = sums.mean(Grouping::Band, None);
+    let sums = Sums::of(series, geometry, parts, valid, filled.len() > 1);
+    let grouping = settings.grouping;
+    let noise = settings.gain * settings.excess_factor;
+    let corrected = |parts: &Parts, noise_kind| parts.corrected(noise_kind, noise, is_integer);
+    let value = |rings: &Groups| corrected(&sums.mean(grouping, rings.iter()), settings.noise);
+    let mut without = Vec::new();
+    if filled.len() > 1 {
+        let mut others = Groups::new(n_rings, sums.layout);
+        for sector in filled {
+            others.clear();
+            for ring in 0..n_rings {
+                others.add(ring, sums.rings.sums(ring), 1.0);
+                others.add(ring, sums.cells.sums(ring * n_sectors + sector), -1.0);
+            }
+            without.push(value(&others));
+        }
+    }
+    let per_ring = sums.mean(Grouping::PerRing, sums.rings.iter());
+    let over_band = sums.mean(Grouping::Band, sums.rings.iter());
     let chosen = match grouping {
         Grouping::PerRing => per_ring,
         Grouping::Band => over_band,
     };
-    let total = rings
-        .iter()
-        .fold((0.0, 0.0), |(sum, n), ring| (sum + ring.sum, n + ring.n));
-    Fluctuation {
+    let (mut total, mut n) = (0.0, 0.0);
+    for ring in sums.rings.iter() {
+        let stride = sums.layout.stride;
+        for (time, _) in valid.iter().enumerate().filter(|(_, valid)| **valid) {
+            total += ring[SUM * stride + time];
+            n += ring[N * stride + time];
+        }
+    }
+    let whole = Fluctuation {
         value: corrected(&chosen, settings.noise),
         without,
         raw_ring: per_ring.raw,
@@ -215,124 +154,164 @@ pub fn fluctuation(
         counting: corrected(&chosen, Noise::Counting),
         factorial: corrected(&chosen, Noise::Factorial),
         two_frame: chosen.two_frame,
-        mean_counts: total.0 / total.1,
-    }
+        mean_counts: total / n,
+    };
+    (whole, sums.parts.iter().map(value).collect())
 }
 
-/// Sums over the pixels of each cell, `[time, ring, sector]`; zero for scans that are not valid.
-fn cells(band: &PixelSeries, geometry: &BandGeometry, valid: &[bool]) -> Vec<Moments> {
-    let (n_times, padded) = (band.n_times(), band.padded());
-    let n_cells = geometry.n_rings * geometry.n_sectors;
-    let mut cells = vec![Moments::default(); n_times * n_cells];
-    let share: Vec<f64> = geometry.coverage.iter().map(|share| 1.0 / share).collect();
-    let followed = |time: usize| time + 1 < n_times && valid[time + 1];
-    let mut sums = TimeSums::new(padded);
-    for (cell, pixels) in runs(geometry) {
-        if let Values::F64 { has_nan: true, .. } = &band.values {
-            let counts = band.array(pixels.clone());
-            let scan = |time: usize| counts.row(time).to_vec();
-            for time in (0..n_times).filter(|&time| valid[time]) {
-                let next = followed(time).then(|| scan(time + 1));
-                let part = Moments::of_gaps(&scan(time), next.as_deref(), &share[pixels.clone()]);
-                cells[time * n_cells + cell].add(&part, 1.0);
-            }
-            continue;
-        }
-        // A cell holds few coverages, mostly the whole one alone.
-        let mut first = pixels.start;
-        for same in share[pixels].chunk_by(|a, b| a == b) {
-            sums.of(band, first..first + same.len());
-            first += same.len();
-            let n = same.len() as f64;
-            for time in (0..n_times).filter(|&time| valid[time]) {
-                let (sum, product) = (sums.sum[time], sums.product[time]);
-                let part = Moments {
-                    n,
-                    sum,
-                    square: sums.square[time],
-                    shot: sum * same[0],
-                    both: if followed(time) {
-                        [n, sum, sums.sum[time + 1], product]
-                    } else {
-                        [0.0; 4]
-                    },
-                };
-                cells[time * n_cells + cell].add(&part, 1.0);
-            }
-        }
-    }
-    cells
-}
-
-/// Consecutive pixels of one cell, each with the number of the cell. Few where the pixels are in order of their cells.
-fn runs(geometry: &BandGeometry) -> Vec<(usize, Range<usize>)> {
-    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
-    for (pixel, (ring, sector)) in geometry.ring.iter().zip(&geometry.sector).enumerate() {
-        let cell = ring * geometry.n_sectors + sector;
-        match runs.last_mut() {
-            Some((last, pixels)) if *last == cell => pixels.end = pixel + 1,
-            _ => runs.push((cell, pixel..pixel + 1)),
-        }
-    }
-    runs
-}
-
+/// The sums of one position.
 struct Sums<'a> {
-    /// `[time, ring, sector]`.
-    cells: &'a [Moments],
-    /// Over all sectors, `[time, ring]`.
-    rings: &'a [Moments],
-    n_times: usize,
-    n_rings: usize,
-    n_sectors: usize,
+    layout: Layout,
+    valid: &'a [bool],
+    /// `[ring, sector]`; empty where no sector is left out.
+    cells: Groups,
+    /// Over all sectors, `[ring]`.
+    rings: Groups,
+    /// Of each part, `[ring]`.
+    parts: Vec<Groups>,
 }
 
-impl Sums<'_> {
+impl<'a> Sums<'a> {
+    fn of(
+        series: &PixelSeries,
+        geometry: &BandGeometry,
+        parts: BandParts<'_>,
+        valid: &'a [bool],
+        by_sector: bool,
+    ) -> Self {
+        let BandGeometry {
+            n_rings, n_sectors, ..
+        } = *geometry;
+        let layout = Layout {
+            stride: series.padded() + TIME_PAD,
+            has_gaps: matches!(series.values, Values::F64 { has_nan: true, .. }),
+        };
+        let mut sums = Self {
+            layout,
+            valid,
+            cells: Groups::new(if by_sector { n_rings * n_sectors } else { 0 }, layout),
+            rings: Groups::new(n_rings, layout),
+            parts: (0..parts.n_parts)
+                .map(|_| Groups::new(n_rings, layout))
+                .collect(),
+        };
+        let (ring, sector, coverage) = (&geometry.ring, &geometry.sector, &geometry.coverage);
+        let part_of = |pixel: usize| parts.of.get(pixel).copied().unwrap_or(0);
+        let key = |pixel: usize| (ring[pixel], sector[pixel], part_of(pixel), coverage[pixel]);
+        let mut own = vec![0.0; layout.len()];
+        let mut of_times = TimeSums::new(series.padded());
+        let mut first = 0;
+        while first < ring.len() {
+            let same = (first..ring.len()).take_while(|&pixel| key(pixel) == key(first));
+            let pixels = first..first + same.count();
+            let in_series = parts.first + pixels.start..parts.first + pixels.end;
+            let share = 1.0 / coverage[first];
+            if layout.has_gaps {
+                add_up_gaps(&series.array(in_series), share, layout, valid, &mut own);
+            } else {
+                of_times.of(series, in_series);
+                add_up(&of_times, pixels.len(), share, layout, &mut own);
+            }
+            sums.rings.add(ring[first], &own, 1.0);
+            if by_sector {
+                let cell = ring[first] * n_sectors + sector[first];
+                sums.cells.add(cell, &own, 1.0);
+            }
+            for (number, part) in sums.parts.iter_mut().enumerate() {
+                if part_of(first) >> number & 1 == 1 {
+                    part.add(ring[first], &own, 1.0);
+                }
+            }
+            first = pixels.end;
+        }
+        sums
+    }
+
     /// Means over scans of each ring, weighted with its pixels, or of the whole band.
-    fn mean(&self, grouping: Grouping, left_out: Option<usize>) -> Parts {
+    fn mean<'b>(&self, grouping: Grouping, rings: impl Iterator<Item = &'b [f64]>) -> Parts {
+        let stride = self.layout.stride;
+        let mut parts = vec![0.0; PARTS * stride];
+        match grouping {
+            Grouping::PerRing => {
+                rings.for_each(|ring| add_parts(Isa::best(), ring, self.layout, &mut parts));
+            }
+            Grouping::Band => {
+                let mut band = Groups::new(1, self.layout);
+                rings.for_each(|ring| band.add(0, ring, 1.0));
+                add_parts(Isa::best(), band.sums(0), self.layout, &mut parts);
+            }
+        }
+        let at = |part: usize, time: usize| {
+            parts[part * stride + time] / parts[(PARTS - 1) * stride + time]
+        };
         let mut sum = Parts::default();
         // A scan without counts or without a next one has no value.
         let (mut n_valid, mut n_followed) = (0_usize, 0_usize);
-        for time in 0..self.n_times {
-            let rings = (0..self.n_rings).map(|ring| self.ring(time, ring, left_out));
-            let at_time = match grouping {
-                Grouping::PerRing => {
-                    let (mut weighted, mut n) = (Parts::default(), 0.0);
-                    for ring in rings.filter(|ring| ring.n > 0.0) {
-                        weighted.add(&ring.parts(), ring.n);
-                        n += ring.n;
-                    }
-                    weighted.over(n)
-                }
-                Grouping::Band => {
-                    let mut band = Moments::default();
-                    rings.for_each(|ring| band.add(&ring, 1.0));
-                    band.parts()
-                }
-            };
-            if at_time.raw.is_finite() {
-                sum.raw += at_time.raw;
-                sum.shot += at_time.shot;
-                sum.finite_shot += at_time.finite_shot;
+        let n_times = self.valid.len();
+        for time in (0..n_times).filter(|&time| self.valid[time]) {
+            let raw = at(0, time);
+            if raw.is_finite() {
+                sum.raw += raw;
+                sum.shot += at(1, time);
+                sum.finite_shot += at(2, time);
                 n_valid += 1;
             }
-            if at_time.two_frame.is_finite() {
-                sum.two_frame += at_time.two_frame;
+            let two_frame = at(3, time);
+            if time + 1 < n_times && self.valid[time + 1] && two_frame.is_finite() {
+                sum.two_frame += two_frame;
                 n_followed += 1;
             }
         }
-        let mut mean = sum.over(n_valid as f64);
-        mean.two_frame = sum.two_frame / n_followed as f64;
-        mean
-    }
-
-    fn ring(&self, time: usize, ring: usize, left_out: Option<usize>) -> Moments {
-        let at = time * self.n_rings + ring;
-        let mut sum = self.rings[at];
-        if let Some(sector) = left_out {
-            sum.add(&self.cells[at * self.n_sectors + sector], -1.0);
+        Parts {
+            raw: sum.raw / n_valid as f64,
+            shot: sum.shot / n_valid as f64,
+            finite_shot: sum.finite_shot / n_valid as f64,
+            two_frame: sum.two_frame / n_followed as f64,
         }
-        sum
+    }
+}
+
+/// The rows of some pixels that lack no sample.
+fn add_up(of_times: &TimeSums, n_pixels: usize, share: f64, layout: Layout, rows: &mut [f64]) {
+    let len = of_times.sum.len();
+    let stride = layout.stride;
+    rows[N * stride..][..len].fill(n_pixels as f64);
+    for (row, sums) in [
+        (SUM, &of_times.sum),
+        (SQUARE, &of_times.square),
+        (PRODUCT, &of_times.product),
+    ] {
+        rows[row * stride..][..len].copy_from_slice(sums);
+    }
+    let shot = &mut rows[SHOT * stride..][..len];
+    for (shot, sum) in shot.iter_mut().zip(&of_times.sum) {
+        *shot = sum * share;
+    }
+}
+
+/// The rows of some pixels of which samples are missing, `[time, pixel]`.
+fn add_up_gaps(counts: &Array2<f64>, share: f64, layout: Layout, valid: &[bool], rows: &mut [f64]) {
+    rows.fill(0.0);
+    for time in (0..valid.len()).filter(|&time| valid[time]) {
+        let mut add = |row: usize, value: f64| rows[row * layout.stride + time] += value;
+        let next = (time + 1 < valid.len() && valid[time + 1]).then(|| counts.row(time + 1));
+        for (pixel, &count) in counts.row(time).iter().enumerate() {
+            if count.is_nan() {
+                continue;
+            }
+            add(N, 1.0);
+            add(SUM, count);
+            add(SQUARE, count * count);
+            add(SHOT, count * share);
+            let later = next.map_or(f64::NAN, |next| next[pixel]);
+            if !later.is_nan() {
+                let [n, here, there] = BOTH;
+                add(n, 1.0);
+                add(here, count);
+                add(there, later);
+                add(PRODUCT, count * later);
+            }
+        }
     }
 }
 

@@ -19,27 +19,30 @@ use crate::series::Position;
 /// Pixels of one position.
 #[derive(Debug)]
 pub(super) struct Geometry {
+    /// Annulus index of each pixel of ring and band, in the order in which they are computed with: the ring first, the band last,
+    /// and pixels that are always summed together next to one another.
+    pub(super) pixels: Vec<usize>,
     /// Annulus index of each pixel of the ring that is correlated.
     pub(super) ring: Vec<usize>,
     /// Its folded sector.
     pub(super) ring_sector: Vec<usize>,
+    /// The parts that it belongs to, a bit each.
+    pub(super) ring_parts: Vec<u8>,
     /// The band of the variance.
     pub(super) band: BandGeometry,
-    /// Ring and band of two halves of the directions that share no speckle.
-    pub(super) halves: [Half; 2],
-    /// A narrow ring, and the band without what shares speckle with it.
-    pub(super) apart: Half,
+    /// The parts that each pixel of the band belongs to, a bit each.
+    pub(super) band_parts: Vec<u8>,
+    /// Numbers of pixels of ring and band in each part.
+    pub(super) n_of_parts: [[usize; 2]; N_PARTS],
 }
 
-/// Pixels for tau and pixels for V: a half of the directions, that is a quarter of the circle and its opposite without what lies near the
-/// boundary; or spatial frequencies apart.
-#[derive(Debug)]
-pub(super) struct Half {
-    /// Annulus index of each pixel of the ring.
-    pub(super) ring: Vec<usize>,
-    /// The band of the variance.
-    pub(super) band: BandGeometry,
-}
+/// Parts of the ring that give tau and of the band that give V from pixels that share no speckle: two halves of the directions, each a
+/// quarter of the circle and its opposite without what lies near the boundary; and spatial frequencies apart, a narrow ring and
+/// the band without what shares speckle with it.
+pub(super) const N_PARTS: usize = 3;
+
+/// The number of the part of spatial frequencies apart, after the halves.
+pub(super) const APART: usize = 2;
 
 /// Speckles end at this distance times the width of the probe: pixels so near to the boundary of the halves are in neither.
 /// Two pixels of 0.23 1/nm with a probe of 0.78 nm.
@@ -175,79 +178,82 @@ impl Geometry {
         let annulus = &reduction.annulus;
         let (q, azimuth) = annulus.polar_at(&reduction.calibration, remainder);
         let n_sectors = recipe.interval.sectors.max(1);
-        let inside = |range: QRange| -> Vec<usize> {
+        let inside = |range: QRange| -> Vec<bool> {
             (0..annulus.len())
-                .filter(|&pixel| valid[pixel] && range.contains(q[pixel]))
+                .map(|pixel| valid[pixel] && range.contains(q[pixel]))
                 .collect()
         };
-        let sectors = |pixels: &[usize]| {
-            pixels
-                .iter()
-                .map(|&pixel| folded_sector(azimuth[pixel], n_sectors))
-                .collect()
-        };
-        let mut ring = inside(recipe.dynamics.q_range_per_nm);
-        // Sector by sector, as they are correlated.
-        ring.sort_by_key(|&pixel| folded_sector(azimuth[pixel], n_sectors));
-        let half_of = |pixel: usize, guard_per_nm: f64| {
+        let sector = |pixel: usize| folded_sector(azimuth[pixel], n_sectors);
+        let width = annulus.q_step_per_nm(&reduction.calibration);
+        let guard_per_nm = guard_per_nm(recipe, width);
+        let half = |pixel: usize| -> u8 {
             let (along_row, along_col) = (
                 q[pixel] * libm::sin(azimuth[pixel]),
                 q[pixel] * libm::cos(azimuth[pixel]),
             );
-            let is_near = along_row.abs().min(along_col.abs()) < guard_per_nm;
-            (!is_near).then(|| usize::from((along_row < 0.0) != (along_col < 0.0)))
-        };
-        let range = recipe.structure.q_range_per_nm;
-        let width = annulus.q_step_per_nm(&reduction.calibration);
-        let ring_of = |pixel: usize| ((q[pixel] - range.min_per_nm) / width) as usize;
-        let mut pixels = inside(range);
-        // Cell by cell, which is the order in which they are summed.
-        pixels.sort_by_key(|&pixel| (ring_of(pixel), folded_sector(azimuth[pixel], n_sectors)));
-        let band = |pixels: Vec<usize>, sector: Vec<usize>, n_sectors: usize| {
-            let rings: Vec<usize> = pixels.iter().map(|&pixel| ring_of(pixel)).collect();
-            BandGeometry {
-                n_rings: rings.iter().max().map_or(0, |&last| last + 1),
-                ring: rings,
-                sector,
-                coverage: pixels
-                    .iter()
-                    .map(|&pixel| annulus.coverage[pixel])
-                    .collect(),
-                n_sectors,
-                pixels,
+            if along_row.abs().min(along_col.abs()) < guard_per_nm {
+                0
+            } else {
+                1 << u8::from((along_row < 0.0) != (along_col < 0.0))
             }
         };
-        let guard_per_nm = guard_per_nm(recipe, width);
-        let halves = [0, 1].map(|half| {
-            let own = |pixels: &[usize]| -> Vec<usize> {
-                let own = |&pixel: &usize| half_of(pixel, guard_per_nm) == Some(half);
-                pixels.iter().copied().filter(own).collect()
-            };
-            let of_band = own(&pixels);
-            let sector = vec![0; of_band.len()];
-            Half {
-                ring: own(&ring),
-                band: band(of_band, sector, 1),
-            }
-        });
         let narrow = narrow_ring(recipe.dynamics.q_range_per_nm);
         let gap_per_nm = gap_per_nm(reduction, recipe);
-        let is_far = |&pixel: &usize| {
-            q[pixel] < narrow.min_per_nm - gap_per_nm || q[pixel] >= narrow.max_per_nm + gap_per_nm
+        let ring_parts = |pixel: usize| half(pixel) | u8::from(narrow.contains(q[pixel])) << APART;
+        let band_parts = |pixel: usize| {
+            let is_far = q[pixel] < narrow.min_per_nm - gap_per_nm
+                || q[pixel] >= narrow.max_per_nm + gap_per_nm;
+            half(pixel) | u8::from(is_far) << APART
         };
-        let far: Vec<usize> = pixels.iter().copied().filter(is_far).collect();
-        let sector = vec![0; far.len()];
-        let is_narrow = |&pixel: &usize| narrow.contains(q[pixel]);
-        let apart = Half {
-            ring: ring.iter().copied().filter(is_narrow).collect(),
-            band: band(far, sector, 1),
+        let range = recipe.structure.q_range_per_nm;
+        let ring_of = |pixel: usize| ((q[pixel] - range.min_per_nm) / width) as usize;
+        let in_ring = inside(recipe.dynamics.q_range_per_nm);
+        let in_band = inside(range);
+        let mut pixels: Vec<usize> = (0..annulus.len())
+            .filter(|&pixel| in_ring[pixel] || in_band[pixel])
+            .collect();
+        // The ring sector by sector, as it is correlated, and the band cell by cell, as it is summed.
+        pixels.sort_by_cached_key(|&pixel| {
+            let (ring, sector) = (ring_of(pixel), sector(pixel));
+            let (of_ring, of_band) = (ring_parts(pixel), band_parts(pixel));
+            match (in_ring[pixel], in_band[pixel]) {
+                (true, in_band) => (
+                    usize::from(in_band),
+                    [sector, usize::from(of_ring), ring, usize::from(of_band)],
+                ),
+                (false, _) => (2, [ring, sector, usize::from(of_band), 0]),
+            }
+        });
+        let only = |inside: &[bool]| -> Vec<usize> {
+            pixels
+                .iter()
+                .copied()
+                .filter(|&pixel| inside[pixel])
+                .collect()
         };
+        let (ring, band) = (only(&in_ring), only(&in_band));
+        let rings: Vec<usize> = band.iter().map(|&pixel| ring_of(pixel)).collect();
+        let band_parts: Vec<u8> = band.iter().map(|&pixel| band_parts(pixel)).collect();
+        let ring_parts: Vec<u8> = ring.iter().map(|&pixel| ring_parts(pixel)).collect();
+        let n_of =
+            |parts: &[u8], part: usize| parts.iter().filter(|&&own| own >> part & 1 == 1).count();
         Self {
-            ring_sector: sectors(&ring),
+            n_of_parts: std::array::from_fn(|part| {
+                [n_of(&ring_parts, part), n_of(&band_parts, part)]
+            }),
+            ring_sector: ring.iter().map(|&pixel| sector(pixel)).collect(),
+            band: BandGeometry {
+                n_rings: rings.iter().max().map_or(0, |&last| last + 1),
+                ring: rings,
+                sector: band.iter().map(|&pixel| sector(pixel)).collect(),
+                coverage: band.iter().map(|&pixel| annulus.coverage[pixel]).collect(),
+                n_sectors,
+                pixels: band,
+            },
+            pixels,
             ring,
-            halves,
-            apart,
-            band: band(pixels.clone(), sectors(&pixels), n_sectors),
+            ring_parts,
+            band_parts,
         }
     }
 }

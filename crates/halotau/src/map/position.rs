@@ -5,15 +5,15 @@ use std::sync::Arc;
 use ndarray::{Array2, s};
 
 use super::curves::{PartCurves, PositionCurves};
-use super::geometry::{self, Geometry, Half};
+use super::geometry::{self, Geometry};
+use super::halves::HalfValues;
 use super::likelihood::PositionLikelihood;
 use crate::conditions::Measured;
 use crate::correlate::{
     FourierSums, LagSums, Normalization, SectorCurves, TwoTimeKept, n_pairs, pair_matrix,
-    sector_curves,
 };
 use crate::dynamics::{HalfRecord, LagClasses};
-use crate::fluctuate::{BandGeometry, Fluctuation, Grouping, fluctuation};
+use crate::fluctuate::{Fluctuation, Grouping};
 use crate::quality::Quality;
 use crate::recipe::Recipe;
 use crate::reduce::Reduction;
@@ -45,7 +45,7 @@ pub(super) struct PositionTask<'a> {
     pub(super) reduction: &'a Reduction,
     pub(super) recipe: &'a Recipe,
     pub(super) measured: &'a Measured,
-    flatten: Option<&'a [f64]>,
+    pub(super) flatten: Option<&'a [f64]>,
     baseline: BaselineMode,
     pub(super) lag_s: Vec<f64>,
     n_fit_lags: usize,
@@ -57,7 +57,7 @@ pub(super) struct PositionTask<'a> {
     /// Classes of lag and age, and the baseline, for the tests of the dynamics; `None` where they are not asked for.
     pub(super) classes: Option<(LagClasses, f64)>,
     /// Where that is cheaper than all pairs of scans.
-    fourier: Option<FourierSums>,
+    pub(super) fourier: Option<FourierSums>,
 }
 
 /// Student's quantiles that the intervals and flags of a position need.
@@ -103,20 +103,6 @@ pub(super) struct PositionResult {
     pub(super) records: Option<[HalfRecord; 2]>,
     /// What the likelihood found, until it takes the place of the fit.
     pub(super) likelihood: Option<PositionLikelihood>,
-}
-
-/// tau and V from some of the directions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HalfValues {
-    pub(super) tau_s: f64,
-    pub(super) fluctuation: f64,
-}
-
-impl HalfValues {
-    const NONE: Self = Self {
-        tau_s: f64::NAN,
-        fluctuation: f64::NAN,
-    };
 }
 
 impl PositionResult {
@@ -220,7 +206,7 @@ impl<'a> PositionTask<'a> {
         }
     }
 
-    fn fit_from(&self, g: &[f64], weights: &[f64], start: &KwwFit) -> KwwFit {
+    pub(super) fn fit_from(&self, g: &[f64], weights: &[f64], start: &KwwFit) -> KwwFit {
         match self.fitter(weights) {
             Some(fitter) => fitter.fit_from(g, start),
             None => fit_from(&self.problem(g, weights), start),
@@ -245,7 +231,12 @@ impl<'a> PositionTask<'a> {
         geometry: &Geometry,
     ) -> Array2<f64> {
         match self.lag_sums() {
-            LagSums::Pairs => self.curves(rings, at, geometry).two_time,
+            LagSums::Pairs => {
+                let place = (at.row, at.col);
+                let counts = PixelSeries::gather(rings, place, &geometry.pixels, None);
+                let valid = valid_times(rings, at, self.measured);
+                self.curves(&counts, &valid, geometry).0.two_time
+            }
             LagSums::Fourier => None,
         }
         .unwrap_or_else(|| self.two_time(rings, at, geometry))
@@ -258,26 +249,25 @@ impl<'a> PositionTask<'a> {
         at: Position,
         geometry: &Geometry,
     ) -> (PositionCurves, Option<Array2<f64>>, Option<[HalfRecord; 2]>) {
-        let curves = self.curves(rings, at, geometry);
         let valid = valid_times(rings, at, self.measured);
-        let fluctuation = self.fluctuation(rings, at, &geometry.band);
-        let quality = self.data_quality(rings, at, geometry, &valid, &curves, &fluctuation);
-        let [(first, one), (second, other), (apart, _)] =
-            [&geometry.halves[0], &geometry.halves[1], &geometry.apart].map(|pixels| {
-                if quality.is_bad() {
-                    return (None, None);
-                }
-                self.part(rings, at, pixels)
-            });
+        let counts = PixelSeries::gather(rings, (at.row, at.col), &geometry.pixels, None);
+        let (curves, part_curves) = self.curves(&counts, &valid, geometry);
+        let (fluctuation, of_parts) =
+            self.fluctuation(&counts, &valid, geometry, rings.is_integer());
+        let quality = self.data_quality(rings, at, geometry, &counts, &curves, &fluctuation);
+        let (parts, records) = if quality.is_bad() {
+            Default::default()
+        } else {
+            self.parts(part_curves, &of_parts)
+        };
         let taken = PositionCurves {
             g: curves.g,
             without: curves.without,
             valid: curves.valid,
             fluctuation,
             quality,
-            parts: [first, second, apart],
+            parts,
         };
-        let records = one.zip(other).map(|(one, other)| [one, other]);
         (taken, curves.two_time, records)
     }
 
@@ -334,7 +324,7 @@ impl<'a> PositionTask<'a> {
         let is_read = !quality.is_bad() && whole.tau_s.is_finite();
         let [first, second, apart] = curves.parts.each_ref().map(|part| {
             let part = part.as_ref().filter(|_| is_read);
-            part.map_or(HalfValues::NONE, |part| self.half(part, &whole))
+            part.map_or_else(HalfValues::default, |part| self.half(part, &whole))
         });
         let records = records
             .filter(|_| is_read)
@@ -395,34 +385,6 @@ impl<'a> PositionTask<'a> {
         weights
     }
 
-    /// g and V of some of the pixels, and what the tests of the dynamics keep of them; none where there are too few.
-    fn part(
-        &self,
-        rings: &RingSeries,
-        at: Position,
-        half: &Half,
-    ) -> (Option<PartCurves>, Option<HalfRecord>) {
-        if half.ring.len() < MIN_RING_PIXELS || half.band.pixels.len() < MIN_RING_PIXELS {
-            return (None, None);
-        }
-        let curves = self.curves_of(rings, at, &half.ring, &vec![0; half.ring.len()], 1);
-        let matrix = curves.two_time.as_ref();
-        let record = self
-            .classes
-            .as_ref()
-            .zip(matrix)
-            .map(|((classes, baseline), two_time)| {
-                let two_time = two_time.view();
-                HalfRecord::new(classes, two_time, &curves.valid, *baseline, f64::NAN)
-            });
-        let part = PartCurves {
-            g: curves.g,
-            valid: curves.valid,
-            fluctuation: self.fluctuation(rings, at, &half.band).value,
-        };
-        (Some(part), record)
-    }
-
     /// tau and V of some of the pixels alone.
     fn half(&self, part: &PartCurves, start: &KwwFit) -> HalfValues {
         let weights = self.weights(&n_pairs(&part.valid));
@@ -434,65 +396,9 @@ impl<'a> PositionTask<'a> {
         }
     }
 
-    /// g of some pixels of a position after division by a mean pattern, and their mean over pixels and scans.
-    pub(super) fn curve_of(
-        &self,
-        rings: &RingSeries,
-        at: Position,
-        pixels: &[usize],
-        flatten: &[f64],
-    ) -> (Vec<f64>, f64) {
-        let factors = geometry::factors(pixels, &self.reduction.annulus, Some(flatten));
-        let series = PixelSeries::gather(rings, (at.row, at.col), pixels, factors.as_deref());
-        let valid = valid_times(rings, at, self.measured);
-        let one_sector = vec![0; pixels.len()];
-        let curves = sector_curves(&series, &one_sector, 1, &valid, Normalization::Flattened);
-        let means = || {
-            let means = curves.ring_mean.iter().zip(&curves.valid);
-            means.filter(|(_, valid)| **valid).map(|(mean, _)| *mean)
-        };
-        let mean = means().sum::<f64>() / means().count() as f64;
-        (curves.g, mean)
-    }
-
     /// The baseline of the fits.
     pub(super) fn baseline(&self) -> BaselineMode {
         self.baseline
-    }
-
-    fn fluctuation(&self, rings: &RingSeries, at: Position, band: &BandGeometry) -> Fluctuation {
-        let factors = geometry::factors(&band.pixels, &self.reduction.annulus, None);
-        let place = (at.row, at.col);
-        let series = PixelSeries::gather(rings, place, &band.pixels, factors.as_deref());
-        fluctuation(
-            &series,
-            band,
-            &valid_times(rings, at, self.measured),
-            rings.is_integer(),
-            &self.recipe.structure,
-        )
-    }
-
-    fn curves(&self, rings: &RingSeries, at: Position, geometry: &Geometry) -> SectorCurves {
-        let n_sectors = self.recipe.interval.sectors.max(1);
-        self.curves_of(rings, at, &geometry.ring, &geometry.ring_sector, n_sectors)
-    }
-
-    fn curves_of(
-        &self,
-        rings: &RingSeries,
-        at: Position,
-        pixels: &[usize],
-        sectors: &[usize],
-        n_sectors: usize,
-    ) -> SectorCurves {
-        let series = self.series(rings, at, pixels);
-        let valid = valid_times(rings, at, self.measured);
-        let normalization = self.recipe.dynamics.normalization;
-        let fourier = self.fourier.as_ref().and_then(|fourier| {
-            fourier.sector_curves(&series, sectors, n_sectors, &valid, normalization)
-        });
-        fourier.unwrap_or_else(|| sector_curves(&series, sectors, n_sectors, &valid, normalization))
     }
 
     /// The counts that are correlated.
@@ -538,11 +444,12 @@ impl<'a> PositionTask<'a> {
         rings: &RingSeries,
         at: Position,
         geometry: &Geometry,
-        valid: &[bool],
+        counts: &PixelSeries,
         curves: &SectorCurves,
         fluctuation: &Fluctuation,
     ) -> Quality {
         let mut quality = Quality::default();
+        let valid = valid_times(rings, at, self.measured);
         let place = [rings.first_row + at.row, rings.first_col + at.col];
         if self.measured.conditions.region.masked[place] {
             return Quality::MASKED;
@@ -557,7 +464,7 @@ impl<'a> PositionTask<'a> {
         );
         let lost = (0..valid.len()).any(|time| !rings.frame_valid[[at.row, at.col, time]]);
         quality.set_if(lost, Quality::PARTIAL_DATA);
-        let (broken, saturated) = self.broken_and_saturated(rings, at, geometry);
+        let (broken, saturated) = self.broken_and_saturated(rings, at, geometry, counts);
         quality.set_if(broken > 0.0, Quality::NONFINITE_INPUT);
         quality.set_if(saturated > MAX_SATURATED, Quality::SATURATED);
         let raw = match self.recipe.structure.grouping {
@@ -565,7 +472,7 @@ impl<'a> PositionTask<'a> {
             Grouping::Band => fluctuation.raw_band,
         };
         quality.set_if(fluctuation.counting < 0.5 * raw, Quality::LOW_COUNTS);
-        quality.set_if(self.drifts(rings, at, valid), Quality::DRIFT);
+        quality.set_if(self.drifts(rings, at, &valid), Quality::DRIFT);
         quality
     }
 
@@ -575,6 +482,7 @@ impl<'a> PositionTask<'a> {
         rings: &RingSeries,
         at: Position,
         geometry: &Geometry,
+        gathered: &PixelSeries,
     ) -> (f64, f64) {
         let unbinned = self.reduction.annulus.bin == 1;
         let highest = match rings.counts {
@@ -583,6 +491,9 @@ impl<'a> PositionTask<'a> {
             RingCounts::F32(_) => f64::NAN,
             _ => return (0.0, 0.0),
         };
+        if gathered.largest().is_some_and(|largest| largest < highest) {
+            return (0.0, 0.0);
+        }
         // Few positions hold any such sample; looking at all of their counts in order is faster than picking the ring out.
         let any = with_counts!(&rings.counts, counts => {
             let counts = counts.slice(s![at.row, at.col, .., ..]);

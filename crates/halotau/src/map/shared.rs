@@ -8,6 +8,7 @@ use crate::correlate::{
     DistantPairs, FlattenSums, Flattening, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization,
 };
 use crate::error::Result;
+use crate::ring::RingSeries;
 use crate::series::{Position, Warning};
 
 /// Positions that enter the baseline of distant pairs at most.
@@ -48,14 +49,7 @@ impl Run<'_, '_> {
                     .par_iter()
                     .map(|&at| {
                         let geometry = self.geometry(&rings, at);
-                        let mut part = FlattenSums::new(annulus.len());
-                        let ring = geometry::counts(&rings, at, &geometry.ring, annulus, None);
-                        part.add_position(
-                            ring.view(),
-                            &geometry.ring,
-                            &self.valid_times(&rings, at),
-                        );
-                        part
+                        self.normalized_sums(&rings, at, &geometry.ring, None)
                     })
                     .collect();
                 parts.iter().for_each(|part| sums.add(part));
@@ -108,14 +102,8 @@ impl Run<'_, '_> {
                 .par_iter()
                 .map(|&(at, _)| {
                     let geometry = self.geometry(&rings, at);
-                    let ring = geometry::counts(
-                        &rings,
-                        at,
-                        &geometry.ring,
-                        &self.reduction.annulus,
-                        flatten,
-                    );
-                    DistantPairs::position_mean(ring.view(), &self.valid_times(&rings, at))
+                    let sums = self.normalized_sums(&rings, at, &geometry.ring, flatten);
+                    sums.means_of(&geometry.ring)
                 })
                 .collect();
             for ((_, place), mean) in chosen.into_iter().zip(means) {
@@ -123,5 +111,27 @@ impl Run<'_, '_> {
             }
         }
         Ok(pairs.baseline())
+    }
+
+    /// Sums of the counts of some pixels of a position over their mean in each scan.
+    fn normalized_sums(
+        &self,
+        rings: &RingSeries,
+        at: Position,
+        pixels: &[usize],
+        flatten: Option<&[f64]>,
+    ) -> FlattenSums {
+        let annulus = &self.reduction.annulus;
+        let valid = self.valid_times(rings, at);
+        let factors = geometry::factors(pixels, annulus, flatten);
+        let place = (at.row, at.col);
+        FlattenSums::of_counts(rings, place, pixels, factors.as_deref(), &valid).unwrap_or_else(
+            || {
+                let mut sums = FlattenSums::new(annulus.len());
+                let counts = geometry::counts(rings, at, pixels, annulus, flatten);
+                sums.add_position(counts.view(), pixels, &valid);
+                sums
+            },
+        )
     }
 }

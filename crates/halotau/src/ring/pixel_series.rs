@@ -42,6 +42,8 @@ pub(crate) enum Values {
         block: usize,
         /// Samples that are not zero.
         n_events: usize,
+        /// The largest sample.
+        largest: f32,
     },
     /// Anything else; NaN marks a missing sample where there is one.
     F64 { values: Vec<f64>, has_nan: bool },
@@ -100,6 +102,7 @@ impl PixelSeries {
                     values,
                     block,
                     n_events,
+                    largest,
                 };
                 return self;
             }
@@ -115,6 +118,41 @@ impl PixelSeries {
         let has_nan = !is_integer && values.iter().any(|value| value.is_nan());
         self.values = Values::F64 { values, has_nan };
         self
+    }
+
+    /// Some of the pixels, in the order given, each multiplied by its factor.
+    pub(crate) fn scaled(&self, pixels: impl ExactSizeIterator<Item = (usize, f64)>) -> Self {
+        let (padded, n_pixels) = (self.padded, pixels.len());
+        let len = padded * n_pixels + TIME_PAD;
+        let mut values = Vec::with_capacity(len);
+        for (pixel, factor) in pixels {
+            let part = pixel * padded..(pixel + 1) * padded;
+            match &self.values {
+                Values::F32 { values: own, .. } => {
+                    values.extend(own[part].iter().map(|&count| f64::from(count) * factor));
+                }
+                Values::F64 { values: own, .. } => {
+                    values.extend(own[part].iter().map(|count| count * factor));
+                }
+            }
+        }
+        values.resize(len, 0.0);
+        // Some of the pixels may lack no sample although others do.
+        let has_nan = matches!(self.values, Values::F64 { has_nan: true, .. })
+            && values.iter().any(|value| value.is_nan());
+        Self {
+            n_pixels,
+            values: Values::F64 { values, has_nan },
+            ..*self
+        }
+    }
+
+    /// The largest count, where all are small integers.
+    pub(crate) fn largest(&self) -> Option<f64> {
+        match self.values {
+            Values::F32 { largest, .. } => Some(f64::from(largest)),
+            Values::F64 { .. } => None,
+        }
     }
 
     /// Counts that are `[time, pixel]`; NaN marks a missing sample.
@@ -262,6 +300,18 @@ mod tests {
                 assert_eq!(survey(isa, part), (most, n_events));
             }
         }
+    }
+
+    #[test]
+    fn a_part_is_scaled() {
+        let count = |(_, _, time, pixel): (usize, usize, usize, usize)| (10 * time + pixel) as u16;
+        let rings = rings(Array4::from_shape_fn((1, 1, 3, 5), count));
+        let series = PixelSeries::gather(&rings, (0, 0), &[4, 0, 3], None);
+        let scaled = PixelSeries::gather(&rings, (0, 0), &[0, 3], Some(&[0.5, 3.0]));
+        let last = PixelSeries::gather(&rings, (0, 0), &[3], Some(&[3.0]));
+        assert_eq!(scaled.scaled([(1, 1.0)].into_iter()), last);
+        let parts = [(1, 0.5), (2, 3.0)];
+        assert_eq!(series.scaled(parts.into_iter()), scaled);
     }
 
     #[test]
