@@ -220,13 +220,15 @@ fn interval(estimate: &Estimate) -> String {
 /// use halotau::ndarray::Array2;
 /// use halotau::relate::HalfMaps;
 ///
-/// // Something that looks like noise and is the same on every machine.
-/// let noise = |seed: f64| Array2::from_shape_fn((30, 30), |(row, col)| {
-///     (1e4 * (seed + 1.3 * row as f64 + 7.7 * col as f64).sin()).fract()
+/// // Numbers spread evenly from −1 to 1, the same on every machine.
+/// let mut state = 1_u32;
+/// let mut noise = |_| Array2::from_shape_simple_fn((30, 30), || {
+///     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+///     2.0 * f64::from(state) / f64::from(u32::MAX) - 1.0
 /// });
-/// let glass = noise(0.1);
-/// let tau_s = [1.0, 2.0].map(|seed| (&glass + noise(seed)).mapv(|ln_tau| 500.0 * ln_tau.exp()));
-/// let v = [3.0, 4.0].map(noise);
+/// let glass = noise(0);
+/// let tau_s = [1, 2].map(|half| (&glass + noise(half)).mapv(|ln_tau: f64| 500.0 * ln_tau.exp()));
+/// let v = [1, 2].map(noise);
 /// let found = heterogeneity(&HeterogeneityInput {
 ///     halves: HalfMaps {
 ///         tau_s: [tau_s[0].view(), tau_s[1].view()],
@@ -239,7 +241,7 @@ fn interval(estimate: &Estimate) -> String {
 ///     level: 0.95,
 ///     seed: 1,
 /// });
-/// // Numbers evenly spread from −1 to 1 have the standard deviation 1/√3, and as much noise was added to each half.
+/// // Such numbers have the standard deviation 1/√3, and as much noise was added to each half.
 /// let of_tau = found.ln_tau.unwrap();
 /// assert!((of_tau.sd.value - 1.0 / 3.0_f64.sqrt()).abs() < 0.05);
 /// assert!((of_tau.reliability.value - 0.5).abs() < 0.08);
