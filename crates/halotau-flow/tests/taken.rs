@@ -50,6 +50,8 @@ impl Results {
             format!("output.folder={:?}", one.results),
             "output.png=false".to_owned(),
             "output.max_bad=1.0".to_owned(),
+            // The modes of the likelihood take most of an analysis as small as this; one test asks for them.
+            "relaxation.estimator=least_squares".to_owned(),
         ];
         let recipe = one.results.with_file_name("recipe.toml");
         run::run(&load(&recipe, &given).unwrap(), &context).unwrap();
@@ -148,8 +150,6 @@ fn other_fits_start_from_curves_and_say_the_same() {
         let anew = results.anew(change);
         assert_same(&from_kept, &anew, &change.join(" "));
     };
-    let least_squares = "relaxation.estimator=least_squares";
-    results.again(&[least_squares]);
     same(
         &["relaxation.exponent_factor=one", "interval.level=0.9"],
         "curves",
@@ -192,9 +192,7 @@ fn what_is_not_the_same_is_taken_from_the_counts() {
         "dynamics.q_range_per_nm=[3.2, 5.6]",
         "structure.noise=none",
         "interval.sectors=5",
-        "drift.method=none",
         "scan.polygon=[[0.0, 0.0], [0.0, 7.0], [7.0, 7.0], [7.0, 0.0]]",
-        "time.exclude=[3]",
     ] {
         let (notes, answer) = results.again(&[change]);
         assert!(!notes.contains(USED), "{change}: {notes}");
@@ -246,6 +244,7 @@ fn another_reduction_is_another_question() {
         format!("output.folder={:?}", results.results),
         "output.png=false".to_owned(),
         "output.max_bad=1.0".to_owned(),
+        "relaxation.estimator=least_squares".to_owned(),
         "reduction.q_range_per_nm=[2.8, 6.0]".to_owned(),
     ];
     fs::remove_dir_all(results.results.join("reduction.zarr")).unwrap();
