@@ -71,7 +71,7 @@ const PIXEL_VALID: Named = Named::new(
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io).
+/// [`Error::Io`].
 pub fn identity(path: &Path) -> Result<String> {
     let list = path.join(MANIFEST);
     let bytes = std::fs::read(&list).map_err(|error| Error::io(&list, "read", error))?;
