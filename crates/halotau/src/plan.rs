@@ -122,13 +122,15 @@ pub struct ExpectedMaps {
 /// # Example
 ///
 /// ```
-/// use halotau::plan::{PlanSettings, plan};
+/// use halotau::plan::{Estimator, PlanSettings, plan};
 ///
 /// // One temperature of the paper.
 /// let settings = PlanSettings { temperature_k: vec![633.0], total_s: vec![1048.0], dwell_ms: vec![1.0], ..PlanSettings::default() };
 /// let expected = plan(&settings)?.expected.temperatures[0];
-/// // With tau as long as the record, one position knows it to 6 %.
+/// // With tau as long as the record, one position knows it to 6 % by the likelihood, to 15 % by a fit of g.
 /// assert!((0.05..0.07).contains(&expected.ln_tau_error));
+/// let fit = PlanSettings { estimator: Estimator::PairWeighted, ..settings };
+/// assert!((0.13..0.17).contains(&plan(&fit)?.expected.temperatures[0].ln_tau_error));
 /// // 3600 positions that share probes are worth about a hundred.
 /// assert!((60.0..150.0).contains(&expected.relation.n_effective));
 /// # Ok::<(), halotau::Error>(())
