@@ -81,23 +81,11 @@ impl Results {
     }
 
     fn answer(&self) -> Answer {
-        let mut answer = Answer::new();
-        let mut folders = vec![self.results.join("analysis.zarr")];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    answer.insert(path.clone(), fs::read(path).unwrap());
-                }
-            }
-        }
-        for name in ["summary.json", "maps.csv", "series.csv", "report.html"] {
-            let path = self.results.join(name);
-            answer.insert(path.clone(), fs::read(path).unwrap());
-        }
-        answer
+        let mut files = files_below(self.results.join("analysis.zarr"));
+        let others = ["summary.json", "maps.csv", "series.csv", "report.html"];
+        files.extend(others.map(|name| self.results.join(name)));
+        let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
+        files.into_iter().map(read).collect()
     }
 
     /// The folder of a part; there is one of each in these tests but for the other profile's.
@@ -110,19 +98,28 @@ impl Results {
 
     /// Makes every count unreadable without changing a length.
     fn spoil_counts(&self) {
-        let mut folders = vec![self.results.join("reduction.zarr/ring_counts/c")];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let length = fs::metadata(&path).unwrap().len();
-                    fs::write(path, vec![0_u8; length as usize]).unwrap();
-                }
-            }
+        for path in files_below(self.results.join("reduction.zarr/ring_counts/c")) {
+            let length = fs::metadata(&path).unwrap().len();
+            fs::write(path, vec![0_u8; length as usize]).unwrap();
         }
     }
+}
+
+fn files_below(folder: PathBuf) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let list = if path.is_dir() {
+                &mut folders
+            } else {
+                &mut files
+            };
+            list.push(path);
+        }
+    }
+    files
 }
 
 fn name_of(path: &Path) -> String {

@@ -123,13 +123,8 @@ pub fn analyze_from(
     load: &LoadShard<'_>,
     done: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Analysis> {
-    taken.drop_unfitting(
-        reduction.n_rows() * reduction.n_cols(),
-        reduction.time.len(),
-    );
-    with_run((reduction, recipe, measured), load, done, |run| {
-        run.analyze(taken)
-    })
+    let on = (reduction, recipe, measured);
+    with_run(on, taken, load, done, |run, taken| run.analyze(taken))
 }
 
 /// The numbers of an analysis that a comparison needs, and nothing that takes more: as [`analyze_from`] has them.
@@ -145,31 +140,30 @@ pub fn numbers_from(
     load: &LoadShard<'_>,
     done: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<(MapSummary, StructureDynamics)> {
-    taken.drop_unfitting(
-        reduction.n_rows() * reduction.n_cols(),
-        reduction.time.len(),
-    );
-    with_run((reduction, recipe, measured), load, done, |run| {
-        run.numbers(taken)
-    })
+    let on = (reduction, recipe, measured);
+    with_run(on, taken, load, done, |run, taken| run.numbers(taken))
 }
 
 fn with_run<T>(
     (reduction, recipe, measured): (&Reduction, &Recipe, &Measured),
+    taken: &mut Taken,
     load: &LoadShard<'_>,
     done: &(dyn Fn(u64) -> bool + Sync),
-    analyze: impl FnOnce(&Run<'_, '_>) -> Result<T>,
+    analyze: impl FnOnce(&Run<'_, '_>, &mut Taken) -> Result<T>,
 ) -> Result<T> {
     check(reduction, recipe)?;
+    let n_positions = reduction.n_rows() * reduction.n_cols();
+    taken.drop_unfitting(n_positions, reduction.time.len());
     let counts = AlignedCounts::new(reduction, &measured.alignment, load);
-    analyze(&Run {
+    let run = Run {
         reduction,
         recipe,
         measured,
         geometries: Geometries::new(reduction, recipe, &measured.alignment)?,
         load: &|shard: &Shard| counts.shard(shard),
         done,
-    })
+    };
+    analyze(&run, taken)
 }
 
 fn check(reduction: &Reduction, recipe: &Recipe) -> Result<()> {
