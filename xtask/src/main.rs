@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask test     everything that must hold before a change lands; this is what CI runs
-//! cargo xtask check    the quick part: format, files, licenses, notation, clippy, unit tests
+//! cargo xtask check    the quick part: format, files, licenses, notation, warnings, clippy, unit tests
 //! cargo xtask bench    the benchmark in bench/ and its Python twin
 //! cargo xtask docs     the API documentation, warnings denied
 //! ```
@@ -20,6 +20,7 @@ mod files;
 mod license;
 mod notation;
 mod python;
+mod warnings;
 mod workspace;
 
 /// How a step ended that did not fail.
@@ -52,6 +53,10 @@ const LICENSES: Step = Step {
 const NOTATION: Step = Step {
     name: "notation",
     run: notation::check,
+};
+const WARNINGS: Step = Step {
+    name: "warnings",
+    run: warnings::check,
 };
 const CLIPPY: Step = Step {
     name: "clippy",
@@ -157,6 +162,7 @@ fn steps(task: &str) -> Option<&'static [Step]> {
             FILES,
             LICENSES,
             NOTATION,
+            WARNINGS,
             CLIPPY,
             TESTS,
             DOCS,
@@ -164,7 +170,9 @@ fn steps(task: &str) -> Option<&'static [Step]> {
             PYTHON,
             DEMO,
         ],
-        "check" => &[FORMAT, FILES, LICENSES, NOTATION, CLIPPY, UNIT_TESTS],
+        "check" => &[
+            FORMAT, FILES, LICENSES, NOTATION, WARNINGS, CLIPPY, UNIT_TESTS,
+        ],
         "bench" => &[
             BENCH,
             BENCH_PYTHON,

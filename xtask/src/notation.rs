@@ -18,8 +18,7 @@ const COLUMN: &str = "code";
 pub(crate) fn check(workspace: &Workspace) -> Result<Done, Failure> {
     let page =
         fs::read_to_string(workspace.path(PAGE)).map_err(|error| format!("{PAGE}: {error}"))?;
-    let mut words = HashSet::new();
-    collect_words(&workspace.path("crates"), &mut words)?;
+    let words = words(&workspace.path("crates"))?;
     let names = names(&page);
     let missing: Vec<&str> = names
         .iter()
@@ -57,6 +56,13 @@ fn names(page: &str) -> Vec<&str> {
         }
     }
     names
+}
+
+/// Every word of the Rust sources below a folder.
+pub(crate) fn words(folder: &Path) -> Result<HashSet<String>, Failure> {
+    let mut words = HashSet::new();
+    collect_words(folder, &mut words)?;
+    Ok(words)
 }
 
 fn collect_words(folder: &Path, words: &mut HashSet<String>) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use halotau::arrhenius::{ArrheniusFit, Average};
 
 use super::ReportInput;
 use super::html::{Page, Table};
+use super::methods::mixed_estimators;
 use crate::figures::{average_name, energy_text};
 use crate::scale::{short_number, significant, with_interval};
 
@@ -34,6 +35,12 @@ pub(super) fn write(page: &mut Page, input: &ReportInput<'_>, interval: &str) {
     }
     for line in headline.sanity(glass_transition_k(study)) {
         page.paragraph(&line);
+    }
+    if let Some(sentence) = mixed_estimators(study) {
+        page.paragraph(&format!(
+            "{sentence} An energy from both rests on the two having no bias against each other: compare it with that of \
+             relaxation.estimator = \"least_squares\" at all temperatures."
+        ));
     }
     match &study.alike {
         Some(alike) => {

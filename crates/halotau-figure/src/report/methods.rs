@@ -1,6 +1,6 @@
 //! How was it done? A paragraph for a publication, with the numbers filled in.
 
-use halotau::analysis::Study;
+use halotau::analysis::{Analysis, Study};
 use halotau::axes::TimeBasis;
 
 use super::headline::name;
@@ -92,18 +92,26 @@ pub fn methods(study: &Study, version: &str) -> String {
         "The correlation was averaged over the first time and fitted with {}. ",
         fit(&recipe.relaxation)
     ));
-    if let Some(factor) = first.interval_factor {
+    let factors = || study.analyses.iter().filter_map(|one| one.interval_factor);
+    if let Some(least) = factors().min_by(f64::total_cmp) {
+        let most = factors().fold(least, f64::max);
+        let factor = if format!("{least:.2}") == format!("{most:.2}") {
+            format!("{least:.2}")
+        } else {
+            format!("{least:.2} to {most:.2}")
+        };
         text.push_str(&format!(
             "The relaxation time and contrast of each position are those of highest likelihood of the fluctuations in spatial modes of the \
              speckle, with the shot noise of the position's own counts; their {} intervals are where the profile likelihood falls, \
-             widened {factor:.2} times (measured from how much the two halves of the directions differ). ",
+             widened {factor} times (measured from how much the two halves of the directions differ). ",
             level(recipe)
         ));
+        text.extend(mixed_estimators(study).map(|sentence| sentence + " "));
     }
     text.push_str(&format!("Structure: {}. ", variance(&recipe.structure)));
     text.push_str(&format!(
         "{} and {} intervals come from leaving out one of {} azimuthal sectors, opposite ones together. ",
-        if first.interval_factor.is_some() {
+        if factors().next().is_some() {
             "Other standard errors"
         } else {
             "Standard errors"
@@ -132,6 +140,26 @@ pub fn methods(study: &Study, version: &str) -> String {
         "The analysis was made with halotau {version}. {CITATION}"
     ));
     text
+}
+
+/// Which temperatures have relaxation times of the likelihood and which of the fit of g, where a study has both.
+pub(super) fn mixed_estimators(study: &Study) -> Option<String> {
+    let (likelihood, fit): (Vec<&Analysis>, Vec<&Analysis>) = study
+        .analyses
+        .iter()
+        .partition(|analysis| analysis.interval_factor.is_some());
+    let names = |analyses: &[&Analysis]| {
+        let names: Vec<String> = analyses.iter().map(|analysis| name(analysis)).collect();
+        names.join(", ")
+    };
+    (!likelihood.is_empty() && !fit.is_empty()).then(|| {
+        format!(
+            "Relaxation times at {} are those of the likelihood, at {} those of the fit of g, because the likelihood was not possible there or \
+             contradicted the fit (W052).",
+            names(&likelihood),
+            names(&fit)
+        )
+    })
 }
 
 /// Four significant digits without trailing zeros.

@@ -285,6 +285,19 @@ fn png_reader(bytes: &[u8]) -> png::Reader<std::io::Cursor<&[u8]>> {
 }
 
 #[test]
+fn a_report_names_the_temperatures_of_each_estimator() {
+    let mut study = fabricate::study(&FIVE, 4, 4, 12);
+    let mixed = "at 643\u{a0}K those of the fit of g";
+    let html = |study: &Study| report::html(&fabricate::report_input(study));
+    assert!(!html(&study).contains("those of the fit of g"));
+    let fitted = &mut study.analyses[1];
+    assert_eq!(fitted.temperature_k, 643.0);
+    fitted.interval_factor = None;
+    // Once with the energy, once in the methods.
+    assert_eq!(html(&study).matches(mixed).count(), 2);
+}
+
+#[test]
 fn a_report_is_one_file_that_asks_for_nothing() {
     let study = fabricate::study(&FIVE, 60, 120, 12);
     let html = report::html(&fabricate::report_input(&study));
