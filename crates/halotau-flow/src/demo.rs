@@ -153,12 +153,12 @@ fn of_temperature(analysis: &Analysis, truth: &Truth) -> Vec<Recovered> {
             summary.contrast_mean.value,
             of(summary.contrast_mean),
         ),
-        // V per ring is short of the contrast: each ring holds few speckles, and its own mean takes their share.
+        // V of a ring is short of the contrast: it holds few speckles, and its own mean takes their share.
         row(
-            "mean V",
+            "mean V of many speckles",
             mean_contrast,
-            summary.fluctuation_mean.value,
-            of(summary.fluctuation_mean),
+            summary.fluctuation_unbiased_mean.value,
+            of(summary.fluctuation_unbiased_mean),
         ),
         row(
             "rank correlation of τ with its truth",

@@ -72,6 +72,9 @@ struct Attributes {
     step_nm: f64,
     time_basis: TimeBasis,
     n_ring_pixels: usize,
+    /// Folders written before they were counted lack it.
+    #[serde(default)]
+    n_ring_speckles: Option<f64>,
     /// Folders that were written before there were several ways hold none.
     #[serde(default)]
     lag_sums: LagSums,
@@ -191,6 +194,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         step_nm: analysis.step_nm,
         time_basis: analysis.time.basis(),
         n_ring_pixels: analysis.n_ring_pixels,
+        n_ring_speckles: analysis.n_ring_speckles,
         lag_sums: analysis.lag_sums,
         flattening: analysis.flattening,
         interval_factor: analysis.interval_factor,
@@ -330,6 +334,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         step_nm: attributes.step_nm,
         recipe: attributes.recipe,
         n_ring_pixels: attributes.n_ring_pixels,
+        n_ring_speckles: attributes.n_ring_speckles,
         lag_sums: attributes.lag_sums,
         flattening: attributes.flattening,
         interval_factor: attributes.interval_factor,

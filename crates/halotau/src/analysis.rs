@@ -48,6 +48,10 @@ pub struct MapSummary {
     pub ln_tau_sd: f64,
     /// Mean V.
     pub fluctuation_mean: Estimate,
+    /// Mean V of a ring of infinitely many speckles: the mean intensity of a ring holds a share of its own fluctuations, and V is V (1 + V)/N
+    /// lower for it. What leaving out sectors changes says how much. NaN without sectors, and in results that were written before it was computed.
+    #[serde(default = "Estimate::not_known")]
+    pub fluctuation_unbiased_mean: Estimate,
     /// Standard deviation of V over positions, with the noise.
     #[serde(with = "crate::nonfinite")]
     pub fluctuation_sd: f64,
@@ -85,6 +89,9 @@ pub struct Analysis {
     pub recipe: Recipe,
     /// Pixels of the ring that was correlated.
     pub n_ring_pixels: usize,
+    /// Independent speckles of the correlated ring, N₂ = P² / Σ |μ|² over pairs of its pixels, μ from the aperture; `None` where neither probe nor
+    /// aperture are known. As if +Q and −Q were not alike.
+    pub n_ring_speckles: Option<f64>,
     /// How the mean over pairs of scans was computed.
     pub lag_sums: LagSums,
     /// Which flattening was used, where it was.

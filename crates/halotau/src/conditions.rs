@@ -27,7 +27,7 @@ use crate::region::{self, Region};
 use crate::relax::RelaxSettings;
 use crate::series::Warning;
 use crate::simulate::circle_overlap;
-use sample::{Blocks, ScanSample, disc_radius_per_nm};
+use sample::{Blocks, ScanSample};
 
 /// Ring intensity, relative to the bright positions, below which a frame holds no speckle to track.
 const MIN_TRACKED_LEVEL: f64 = 0.3;
@@ -382,7 +382,7 @@ fn pattern_moves(
     let remainders = Array2::from_shape_fn(dim, |(row, col)| {
         reduction.center_remainder(window.rows[0] + row, window.cols[0] + col)
     });
-    let diameter_px = 2.0 * disc_radius_per_nm(recipe) / reduction.calibration.q_step_per_nm;
+    let diameter_px = 2.0 * recipe.disc_radius_per_nm() / reduction.calibration.q_step_per_nm;
     let still = remainders
         .iter()
         .all(|remainder| *remainder == remainders[[0, 0]]);
@@ -419,7 +419,7 @@ fn drift(
     };
     let mut drift = drift;
     if drift.kernel_per_step.is_none() {
-        let perfect = std::f64::consts::TAU * disc_radius_per_nm(recipe) * reduction.step_nm;
+        let perfect = std::f64::consts::TAU * recipe.disc_radius_per_nm() * reduction.step_nm;
         drift.kernel_per_step = perfect.is_finite().then_some(perfect);
     }
     let (n_rows, n_cols) = (reduction.n_rows(), reduction.n_cols());

@@ -78,6 +78,7 @@ pub mod series;
 mod simd;
 pub mod simulate;
 pub mod source;
+mod speckle;
 pub mod statistics;
 pub mod survey;
 

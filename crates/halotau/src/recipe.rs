@@ -149,17 +149,19 @@ impl Recipe {
             && self.dynamics.normalization == Normalization::Flattened
     }
 
+    /// Radius of the aperture's disc in spatial frequency, `α / λ`; NaN where voltage or angle are not known.
+    pub fn disc_radius_per_nm(&self) -> f64 {
+        let microscope = &self.microscope;
+        match (microscope.voltage_kv, microscope.convergence_mrad) {
+            (Some(voltage_kv), Some(mrad)) => 1e-3 * mrad / wavelength_nm(voltage_kv),
+            _ => f64::NAN,
+        }
+    }
+
     /// Full width at half maximum of the probe: as given, else `0.51 λ / α`; NaN where neither is known.
     pub fn probe_fwhm_nm(&self) -> f64 {
-        let microscope = &self.microscope;
-        microscope.probe_fwhm_nm.unwrap_or_else(|| {
-            match (microscope.voltage_kv, microscope.convergence_mrad) {
-                (Some(voltage_kv), Some(convergence_mrad)) => {
-                    0.51 * wavelength_nm(voltage_kv) / (1e-3 * convergence_mrad)
-                }
-                _ => f64::NAN,
-            }
-        })
+        let of_disc = || 0.51 / self.disc_radius_per_nm();
+        self.microscope.probe_fwhm_nm.unwrap_or_else(of_disc)
     }
 
     /// The range that the annulus must hold: the union of the ranges asked for.

@@ -83,8 +83,11 @@ pub fn methods(study: &Study, version: &str) -> String {
     for (record, names) in records {
         text.push_str(&format!("At {}: {record}. ", names.join(", ")));
     }
+    let speckles = first.n_ring_speckles.map_or_else(String::new, |n| {
+        format!(", about {n:.0} independent speckles by the aperture")
+    });
     text.push_str(&format!(
-        "Dynamics: {} ({} pixels). ",
+        "Dynamics: {} ({} pixels{speckles}). ",
         correlation(recipe, first.flattening),
         first.n_ring_pixels
     ));

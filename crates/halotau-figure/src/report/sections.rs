@@ -90,12 +90,13 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
     );
     let mut structure = Table::new(
         &format!(
-            "Azimuthal variance, contrast and rank correlation, with {interval} intervals of means; ρ holds what shared speckles \
-             make of it"
+            "Azimuthal variance, contrast and rank correlation, with {interval} intervals of means; V is lower than that of many speckles \
+             because the mean of a ring holds a share of its own fluctuations; ρ holds what shared speckles make of it"
         ),
         &[
             "temperature",
             "mean V",
+            "mean V of many speckles",
             "spread of V",
             "mean contrast",
             "Spearman ρ",
@@ -119,6 +120,7 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
         structure.rows.push(vec![
             name(analysis),
             estimate(summary.fluctuation_mean),
+            estimate(summary.fluctuation_unbiased_mean),
             significant(summary.fluctuation_sd, 2),
             estimate(summary.contrast_mean),
             significant(analysis.relation.spearman, 2),

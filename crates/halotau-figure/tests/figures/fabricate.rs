@@ -161,6 +161,7 @@ pub(crate) fn analysis(
         tau_spread_s: [mean / 1.8, mean * 1.8],
         ln_tau_sd: 0.56,
         fluctuation_mean: estimate(0.55, 0.008),
+        fluctuation_unbiased_mean: estimate(0.57, 0.008),
         fluctuation_sd: 0.04,
         contrast_mean: estimate(0.3, 0.01),
         flag_counts: Quality::NAMES
@@ -179,6 +180,7 @@ pub(crate) fn analysis(
         time: time.clone(),
         recipe,
         n_ring_pixels: 209,
+        n_ring_speckles: Some(42.0),
         lag_sums: LagSums::Pairs,
         flattening: None,
         interval_factor: Some(1.75),

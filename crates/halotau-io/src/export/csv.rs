@@ -158,6 +158,11 @@ fn series_fields(analysis: &Analysis) -> Vec<(String, String)> {
     estimate("tau_ensemble", "_s", &summary.tau_ensemble_s);
     estimate("tau_within_record", "_s", &summary.tau_within_record_s);
     estimate("fluctuation_mean", "", &summary.fluctuation_mean);
+    estimate(
+        "fluctuation_unbiased_mean",
+        "",
+        &summary.fluctuation_unbiased_mean,
+    );
     estimate("contrast_mean", "", &summary.contrast_mean);
     let [lower, upper] = summary.tau_spread_s;
     fields.extend([

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-use crate::axes::wavelength_nm;
 use crate::error::Result;
 use crate::map::LoadShard;
 use crate::recipe::{Recipe, Region};
@@ -55,15 +54,6 @@ pub(crate) struct ScanSample {
     pub(crate) repeats_scan: Array3<bool>,
     /// For the speckle, where asked for.
     pub(crate) blocks: Option<Blocks>,
-}
-
-/// Radius of the aperture's disc in spatial frequency; NaN where voltage or angle are not known.
-pub(crate) fn disc_radius_per_nm(recipe: &Recipe) -> f64 {
-    let microscope = &recipe.microscope;
-    match (microscope.voltage_kv, microscope.convergence_mrad) {
-        (Some(voltage_kv), Some(mrad)) => 1e-3 * mrad / wavelength_nm(voltage_kv),
-        _ => f64::NAN,
-    }
 }
 
 /// What a position gives.
@@ -318,7 +308,7 @@ fn blocks(
 ) -> (Vec<Vec<usize>>, Vec<usize>) {
     let annulus = &reduction.annulus;
     let speckle_px =
-        2.0 * disc_radius_per_nm(recipe) / annulus.q_step_per_nm(&reduction.calibration);
+        2.0 * recipe.disc_radius_per_nm() / annulus.q_step_per_nm(&reduction.calibration);
     // Two blocks a speckle diameter: larger ones would lose contrast, smaller ones count fewer electrons.
     let side = if speckle_px.is_finite() {
         ((speckle_px / 2.5) as u32).clamp(1, 16)

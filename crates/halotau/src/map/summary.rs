@@ -15,7 +15,7 @@ use super::position::{PositionResult, PositionTask};
 use crate::analysis::{Analysis, Estimate, MapSummary};
 use crate::censored::{self, LogNormal};
 use crate::correlate::CorrelationCurves;
-use crate::fluctuate::FluctuationMap;
+use crate::fluctuate::{Fluctuation, FluctuationMap};
 use crate::heterogeneity::{Heterogeneity, HeterogeneityInput, heterogeneity};
 use crate::quality::Quality;
 use crate::rank;
@@ -26,6 +26,7 @@ use crate::relate::{
 };
 use crate::relax::{KwwFit, RelaxationMap, fit, mean_relaxation_time_s};
 use crate::series::{Position, Warning};
+use crate::speckle::Aperture;
 use crate::statistics::{jackknife_error, student_quantile};
 
 /// Relaxation times beyond this many records are not told apart: they are censored.
@@ -122,6 +123,8 @@ pub(super) fn assemble(
     let heterogeneity = Some(of_halves(&halves, reduction, task));
     data_warnings(reduction, &summary, &mut warnings);
     warnings.extend(heterogeneity.as_ref().and_then(noise_warning));
+    let ring = reduction.annulus.ring(recipe.dynamics.q_range_per_nm);
+    let ring = ring.map_or_else(|_| Vec::new(), |ring| ring.pixels);
     Analysis {
         decoupled,
         relation_checks,
@@ -131,10 +134,16 @@ pub(super) fn assemble(
         step_nm: reduction.step_nm,
         time: reduction.time.clone(),
         recipe: recipe.clone(),
-        n_ring_pixels: reduction
-            .annulus
-            .ring(recipe.dynamics.q_range_per_nm)
-            .map_or(0, |ring| ring.pixels.len()),
+        n_ring_pixels: ring.len(),
+        n_ring_speckles: Aperture::of(recipe).map(|aperture| {
+            let q_step = reduction.annulus.q_step_per_nm(&reduction.calibration);
+            let place = |&pixel: &usize| {
+                let annulus = &reduction.annulus;
+                (annulus.row[pixel], annulus.col[pixel])
+            };
+            let pixels: Vec<(u32, u32)> = ring.iter().map(place).collect();
+            aperture.speckles(&pixels, q_step).n_2
+        }),
         lag_sums: task.lag_sums(),
         flattening: None,
         interval_factor: None,
@@ -153,6 +162,20 @@ pub(super) fn assemble(
         summary,
         relation,
         warnings,
+    }
+}
+
+/// An estimate without the part of its bias that falls with the number of speckles: with one of G sectors left out that part is G/(G − 1) times as large.
+fn unbiased(estimate: Estimate, replicates: &[f64]) -> Estimate {
+    if replicates.len() < 2 {
+        return Estimate::not_known();
+    }
+    let bias = (replicates.len() - 1) as f64 * (mean(replicates) - estimate.value);
+    Estimate {
+        value: estimate.value - bias,
+        lower: estimate.lower - bias,
+        upper: estimate.upper - bias,
+        ..estimate
     }
 }
 
@@ -391,13 +414,27 @@ impl Averages<'_> {
             .iter()
             .map(|fit| libm::log(capped(fit)))
             .collect();
-        let fluctuations: Vec<&PositionResult> = self
+        let seen: Vec<&Fluctuation> = self
             .results
             .iter()
-            .filter(|result| {
-                result.curves.fluctuation.value.is_finite() && !result.quality.has(Quality::MASKED)
-            })
+            .filter(|result| !result.quality.has(Quality::MASKED))
+            .map(|result| &result.curves.fluctuation)
+            .filter(|fluctuation| fluctuation.value.is_finite())
             .collect();
+        let fluctuations: Vec<f64> = seen.iter().map(|fluctuation| fluctuation.value).collect();
+        let fluctuations_without = self.replicates(&|sector| {
+            let value = |seen: &&Fluctuation| without(&seen.without, sector, seen.value);
+            seen.iter().map(value).collect()
+        });
+        let fluctuation_mean = self.linear(&fluctuations, &fluctuations_without);
+        let contrasts: Vec<f64> = valid.iter().map(|result| result.fit.contrast).collect();
+        let contrasts_without = self.replicates(&|sector| {
+            let fit = |result: &&PositionResult| {
+                let fit = result.fits_without.get(sector).unwrap_or(&result.fit);
+                fit.contrast
+            };
+            valid.iter().map(fit).collect()
+        });
         MapSummary {
             n_positions: self.results.len(),
             n_valid: valid.len(),
@@ -417,48 +454,10 @@ impl Averages<'_> {
             tau_within_record_s: within_record,
             tau_spread_s: [rank::quantile(&taus, 0.16), rank::quantile(&taus, 0.84)],
             ln_tau_sd,
-            fluctuation_mean: self.linear(
-                &fluctuations
-                    .iter()
-                    .map(|result| result.curves.fluctuation.value)
-                    .collect::<Vec<_>>(),
-                &|sector| {
-                    fluctuations
-                        .iter()
-                        .map(|result| {
-                            without(
-                                &result.curves.fluctuation.without,
-                                sector,
-                                result.curves.fluctuation.value,
-                            )
-                        })
-                        .collect()
-                },
-            ),
-            fluctuation_sd: standard_deviation(
-                &fluctuations
-                    .iter()
-                    .map(|result| result.curves.fluctuation.value)
-                    .collect::<Vec<_>>(),
-            ),
-            contrast_mean: self.linear(
-                &valid
-                    .iter()
-                    .map(|result| result.fit.contrast)
-                    .collect::<Vec<_>>(),
-                &|sector| {
-                    valid
-                        .iter()
-                        .map(|result| {
-                            result
-                                .fits_without
-                                .get(sector)
-                                .unwrap_or(&result.fit)
-                                .contrast
-                        })
-                        .collect()
-                },
-            ),
+            fluctuation_mean,
+            fluctuation_unbiased_mean: unbiased(fluctuation_mean, &fluctuations_without),
+            fluctuation_sd: standard_deviation(&fluctuations),
+            contrast_mean: self.linear(&contrasts, &contrasts_without),
             flag_counts: Quality::NAMES
                 .iter()
                 .map(|&(flag, name)| {
@@ -512,20 +511,24 @@ impl Averages<'_> {
         }
     }
 
-    fn linear(&self, values: &[f64], without: &dyn Fn(usize) -> Vec<f64>) -> Estimate {
+    /// Means over positions with each sector left out.
+    fn replicates(&self, without: &dyn Fn(usize) -> Vec<f64>) -> Vec<f64> {
         let n_sectors = self
             .results
             .iter()
             .map(|result| result.curves.without.len())
             .max()
             .unwrap_or(0);
-        let value = mean(values);
-        let replicates: Vec<f64> = (0..n_sectors)
+        (0..n_sectors)
             .map(|sector| mean(&without(sector)))
-            .collect();
+            .collect()
+    }
+
+    fn linear(&self, values: &[f64], replicates: &[f64]) -> Estimate {
+        let value = mean(values);
         let sampling = standard_deviation(values) / self.n_areas(values.len()).sqrt();
-        let error = jackknife_error(&replicates).max(sampling);
-        let half = self.quantile(n_sectors) * error;
+        let error = jackknife_error(replicates).max(sampling);
+        let half = self.quantile(replicates.len()) * error;
         Estimate {
             value,
             error,

@@ -17,8 +17,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pixels::FWHM_PER_SIGMA;
 use super::settings::PlanSettings;
+use crate::speckle::FWHM_PER_SIGMA;
 use crate::statistics::{Estimate, normal_quantile, student_quantile};
 
 /// Two-sided level of the test of the relation.
