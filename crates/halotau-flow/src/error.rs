@@ -107,6 +107,14 @@ pub enum Error {
         /// What is complete and valid, in words.
         kept: Option<String>,
     },
+    /// A folder of results that holds none.
+    #[error("{} and the folders in it hold no {holding}", folder.display())]
+    NoResult {
+        /// The folder.
+        folder: PathBuf,
+        /// What was looked for.
+        holding: String,
+    },
     /// The output exists and is not to be overwritten.
     #[error("{} exists already", path.display())]
     Exists {
@@ -281,6 +289,7 @@ impl Error {
             Self::Content { .. } => (65, "E0310"),
             Self::Create { source, .. } => create_kind(source),
             Self::Write { source, .. } => write_kind(source),
+            Self::NoResult { .. } => (66, "E0401"),
             Self::Exists { .. } => (73, "E0405"),
             Self::Locked { .. } => (75, "E0406"),
             Self::ParametersDiffer { .. } => (78, "E0210"),
@@ -325,6 +334,10 @@ impl Error {
             Self::Create { .. } => "name another place with -o/--output, or make this one writable",
             Self::Write { source, .. } if out_of_space(source) => {
                 "free space, then repeat the same command; it continues"
+            }
+            Self::NoResult { .. } => {
+                "name the folder of a `halotau run` or `halotau reduce`; what `halotau analyze` finds is written beside the reduction that it starts \
+                 from, so copy the folder first to keep both"
             }
             Self::Exists { .. } => {
                 "name another place with -o/--output, or discard the old one with --restart"

@@ -87,6 +87,8 @@ pub struct TemperatureSummary {
     pub last_scan_s: f64,
     /// Pixels of the correlated ring.
     pub n_ring_pixels: usize,
+    /// Independent speckles among them, from the aperture.
+    pub n_ring_speckles: Option<f64>,
     /// Flattening that was used.
     pub flattening: Option<Flattening>,
     /// How many times wider than the curvature of the likelihood the intervals of tau are; where it was used.
@@ -225,6 +227,7 @@ impl TemperatureSummary {
             temperature_k: analysis.temperature_k,
             last_scan_s: analysis.time.times_s().last().copied().unwrap_or(0.0),
             n_ring_pixels: analysis.n_ring_pixels,
+            n_ring_speckles: analysis.n_ring_speckles,
             flattening: analysis.flattening,
             interval_factor: analysis.interval_factor,
             distant_baseline: analysis.distant_baseline,
@@ -391,12 +394,19 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::Read`], and [`Error::Content`] where there is no result.
+/// [`Error::Read`], and [`Error::NoResult`] where there is no result.
 pub fn temperature_folders(folder: &Path, holding: &str) -> Result<Vec<PathBuf>> {
     if folder.join(holding).is_dir() {
         return Ok(vec![folder.to_owned()]);
     }
-    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
+    let none = || Error::NoResult {
+        folder: folder.to_owned(),
+        holding: holding.to_owned(),
+    };
+    let entries = fs::read_dir(folder).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => none(),
+        _ => Error::read(folder, source),
+    })?;
     let mut folders = Vec::new();
     for entry in entries {
         let path = entry.map_err(|source| Error::read(folder, source))?.path();
@@ -406,12 +416,23 @@ pub fn temperature_folders(folder: &Path, holding: &str) -> Result<Vec<PathBuf>>
     }
     folders.sort();
     if folders.is_empty() {
-        return Err(Error::content(
-            folder,
-            format!(
-                "holds no {holding}; expected a result folder of `halotau run` or `halotau reduce`"
-            ),
-        ));
+        return Err(none());
     }
     Ok(folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_results_says_where_they_are_looked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for looked in [folder.path().to_owned(), folder.path().join("missing")] {
+            let error = temperature_folders(&looked, "reduction.zarr").expect_err("nothing there");
+            assert_eq!((error.exit_code(), error.code()), (66, "E0401"));
+            assert!(error.to_string().contains("hold no reduction.zarr"));
+            assert!(error.help().is_some_and(|help| help.contains("beside")));
+        }
+    }
 }
