@@ -217,6 +217,9 @@ impl ReducePlan {
         (0..tiles.n_at_once).into_par_iter().try_for_each(|_| {
             let mut block = FrameBlock::empty(self.sample_type);
             let mut taken = take();
+            if let Some(first) = &taken {
+                source.expect(&self.run(&hull, &tiles, &first.positions, 0));
+            }
             while let Some(mut group) = taken {
                 taken = self.keep_group(
                     (source, &hull, &tiles, &missing),
@@ -325,31 +328,34 @@ impl ReducePlan {
                     None => afterwards.iter().for_each(|run| source.expect(run)),
                 }
             }
-            source.read(&run, block)?;
-            let n_samples = group.positions.len() * run.n_times * frame_len;
-            if !read((n_samples * self.sample_type.n_bytes()) as u64) {
-                return Err(Error::Stopped);
+            for piece in tiles.pieces(&group.positions) {
+                let run = self.run(shard, tiles, piece, first_time);
+                source.read(&run, block)?;
+                let n_samples = piece.len() * run.n_times * frame_len;
+                if !read((n_samples * self.sample_type.n_bytes()) as u64) {
+                    return Err(Error::Stopped);
+                }
+                let inside = piece.start - group.positions.start..piece.end - group.positions.start;
+                group.counts[inside.start * stride..inside.end * stride]
+                    .par_chunks_mut(stride.max(1))
+                    .zip(group.sums[inside].par_iter_mut())
+                    .with_min_len(a_task)
+                    .enumerate()
+                    .for_each(|(number, (counts, sums))| {
+                        let position = piece.start + number;
+                        let in_run = self.frame_of(shard, position) - run.first_frame;
+                        let frames: Vec<Frame> = (0..run.n_times)
+                            .map(|time| Frame {
+                                start: (time * run.n_frames + in_run) * frame_len,
+                                time: first_time + time,
+                                move_idx: self.move_of[first_time + time],
+                            })
+                            .filter(|frame| !missing.contains(&(position, frame.time)))
+                            .collect();
+                        let tables = self.tables_of(shard, position);
+                        self.keep(&block.samples, &frames, tables, counts, sums);
+                    });
             }
-            group
-                .counts
-                .par_chunks_mut(stride.max(1))
-                .zip(group.sums.par_iter_mut())
-                .with_min_len(a_task)
-                .enumerate()
-                .for_each(|(number, (counts, sums))| {
-                    let position = group.positions.start + number;
-                    let in_run = self.frame_of(shard, position) - run.first_frame;
-                    let frames: Vec<Frame> = (0..run.n_times)
-                        .map(|time| Frame {
-                            start: (time * run.n_frames + in_run) * frame_len,
-                            time: first_time + time,
-                            move_idx: self.move_of[first_time + time],
-                        })
-                        .filter(|frame| !missing.contains(&(position, frame.time)))
-                        .collect();
-                    let tables = self.tables_of(shard, position);
-                    self.keep(&block.samples, &frames, tables, counts, sums);
-                });
         }
         for (number, sums) in group.sums.iter_mut().enumerate() {
             self.sum_bins(shard, group.positions.start + number, sums);

@@ -3,6 +3,9 @@
 //! What a file decodes at once is read at once. Beyond that a tile holds several scans of its positions, so that the sums of a
 //! position go through the cache once for all of them, and no more positions than fit in the memory given. Where a file decodes more
 //! rows at once than a shard holds, shards are read in groups.
+//!
+//! What is asked of a disk and what is taken from it are not the same: tiles are large, so that a disk is busy, and they are taken in
+//! pieces, so that what was copied is still in the cache when it is summed.
 
 use std::ops::Range;
 
@@ -15,6 +18,10 @@ const TIMES_AT_ONCE: usize = 8;
 /// A tile is at most this large, a MiB a scan: beyond what a request to a disk costs; larger ones only leave the caches.
 const MAX_TILE_BYTES: usize = 8 << 20;
 
+/// A tile is taken in pieces of this size, which stay in the second cache of a processor with what is kept of them, or of one unit that
+/// the file decodes at once.
+const PIECE_BYTES: usize = 512 << 10;
+
 /// Groups of positions that a thread takes at least, one after another, where there are several threads.
 const GROUPS_A_THREAD: usize = 3;
 
@@ -22,6 +29,8 @@ const GROUPS_A_THREAD: usize = 3;
 pub(super) struct Tiles {
     /// Positions that are read together, in one run of frames of each scan.
     pub(super) groups: Vec<Range<usize>>,
+    /// The groups cut into what is read and summed at once.
+    pieces: Vec<Range<usize>>,
     /// Scans that are read together.
     pub(super) n_times: usize,
     /// Groups in memory at once.
@@ -56,23 +65,53 @@ impl Tiles {
         let is_narrow = shard.n_cols < plan.shape.n_cols && !plan.decodes_rows(shard.n_rows);
         let same_run =
             |first: usize, next: usize| !is_narrow || first / shard.n_cols == next / shard.n_cols;
+        // Threads that share a tile share all of it.
+        let n_together = if n_at_once < n_threads {
+            n_frames
+        } else {
+            frames_fit(PIECE_BYTES)
+        };
         let mut groups: Vec<Range<usize>> = Vec::new();
+        let mut pieces: Vec<Range<usize>> = Vec::new();
         for unit in units {
-            match groups.last_mut() {
-                Some(group)
-                    if n_read(&(group.start..unit.end)) <= n_frames
-                        && same_run(group.start, unit.start) =>
-                {
-                    group.end = unit.end;
+            let extend = |last: &mut Range<usize>, most: usize| {
+                let fits =
+                    n_read(&(last.start..unit.end)) <= most && same_run(last.start, unit.start);
+                if fits {
+                    last.end = unit.end;
                 }
-                _ => groups.push(unit),
+                fits
+            };
+            let same_group = groups
+                .last_mut()
+                .is_some_and(|group| extend(group, n_frames));
+            let same_piece = same_group
+                && pieces
+                    .last_mut()
+                    .is_some_and(|piece| extend(piece, n_together));
+            if !same_piece {
+                pieces.push(unit.clone());
+            }
+            if !same_group {
+                groups.push(unit);
             }
         }
         Self {
             groups,
+            pieces,
             n_times,
             n_at_once,
         }
+    }
+
+    /// The pieces of a group, in their order.
+    pub(super) fn pieces<'a>(
+        &'a self,
+        group: &'a Range<usize>,
+    ) -> impl Iterator<Item = &'a Range<usize>> {
+        self.pieces
+            .iter()
+            .filter(|piece| group.start <= piece.start && piece.end <= group.end)
     }
 }
 
