@@ -25,9 +25,9 @@ mod sums;
 
 use crate::simd::Isa;
 use condition::condition;
-use sums::{center, dot, norm_and_product, residual_sums, shape_sums};
+use sums::{center, costs_of_units, dot, norm_and_product, residual_sums, shape_sums};
 
-pub(crate) use sums::{UNITS, padded, padded_len, products_of_units, unit_shape};
+pub(crate) use sums::{UNITS, padded, padded_len, unit_shape};
 
 /// A family of curves with `N` nonlinear parameters.
 pub(crate) trait Shape<const N: usize> {
@@ -163,8 +163,7 @@ impl<'a> Data<'a> {
 
     /// [`Self::signed_cost`] of shapes that [`unit_shape`] prepared for the weights and offset of these data, `[point][shape]`.
     pub(crate) fn signed_costs_of_units(&self, units: &[[f64; UNITS]]) -> [f64; UNITS] {
-        let products = products_of_units(Isa::best(), units, &self.centered);
-        products.map(|product| self.flat_cost - product * product.abs())
+        costs_of_units(Isa::best(), units, &self.centered, self.flat_cost)
     }
 
     /// Searches downhill from `start` within `bounds`, `[lower, upper]` of each parameter.
@@ -184,8 +183,8 @@ impl<'a> Data<'a> {
         let mut damping = 1e-3;
         let mut iterations = 0;
         let converged = loop {
-            let free = free_parameters(&here, bounds);
-            let full = solve(&here, &free, 0.0);
+            let equations = Equations::new(&here, bounds);
+            let full = equations.solve(0.0);
             let expected = here.decrease(&full);
             if expected <= COST_TOLERANCE * here.cost || here.cost <= rounding {
                 break true;
@@ -206,7 +205,7 @@ impl<'a> Data<'a> {
                 break false;
             }
             iterations += 1;
-            let step = solve(&here, &free, damping);
+            let step = equations.solve(damping);
             let moved = clamp(
                 std::array::from_fn(|a| here.parameters[a] + step[a]),
                 bounds,
@@ -289,11 +288,12 @@ impl<'a> Data<'a> {
 
     /// Condition number of the Jacobian of amplitude, free offset and parameters, columns scaled to unit length.
     ///
-    /// Infinite where a column vanishes: then the data do not determine that parameter at all.
+    /// Infinite where a column vanishes: then the data do not determine that parameter at all. `roots` are those of the weights.
     pub(crate) fn condition<const N: usize>(
         &self,
         model: &mut impl Shape<N>,
         minimum: &Minimum<N>,
+        roots: &[f64],
         mut buffers: Buffers<N>,
     ) -> f64 {
         model.evaluate(
@@ -301,14 +301,13 @@ impl<'a> Data<'a> {
             &mut buffers.shape,
             &mut buffers.derivatives,
         );
-        let roots: Vec<f64> = self.weights.iter().map(|weight| weight.sqrt()).collect();
         let mut columns = vec![buffers.shape];
         if self.offset == Offset::Free {
             columns.push(vec![1.0; self.len()]);
         }
         columns.extend(buffers.derivatives);
         for column in &mut columns {
-            for (value, root) in column.iter_mut().zip(&roots) {
+            for (value, root) in column.iter_mut().zip(roots) {
                 *value *= root;
             }
         }
@@ -370,42 +369,70 @@ fn free_parameters<const N: usize>(point: &Point<N>, bounds: &[[f64; 2]; N]) -> 
     })
 }
 
-/// The damped step of the free parameters, by Gaussian elimination in units in which the curvature's diagonal is 1.
-fn solve<const N: usize>(point: &Point<N>, free: &[bool; N], damping: f64) -> [f64; N] {
-    let scale: [f64; N] = std::array::from_fn(|a| point.curvature[a][a].sqrt());
-    let mut matrix = [[0.0; N]; N];
-    let mut step = [0.0; N];
-    for a in 0..N {
-        if !free[a] {
-            matrix[a][a] = 1.0;
-            continue;
-        }
-        step[a] = point.gradient[a] / scale[a];
-        for b in 0..N {
-            if free[b] {
-                matrix[a][b] = point.curvature[a][b] / (scale[a] * scale[b]);
+/// The equations of a step at a place, in units in which the diagonal of the curvature is 1.
+struct Equations<const N: usize> {
+    free: [bool; N],
+    /// One over the unit of each parameter.
+    scale: [f64; N],
+    curvature: [[f64; N]; N],
+    gradient: [f64; N],
+}
+
+impl<const N: usize> Equations<N> {
+    fn new(point: &Point<N>, bounds: &[[f64; 2]; N]) -> Self {
+        let free = free_parameters(point, bounds);
+        let mut equations = Self {
+            free,
+            scale: [0.0; N],
+            curvature: [[0.0; N]; N],
+            gradient: [0.0; N],
+        };
+        for a in (0..N).filter(|&a| free[a]) {
+            let scale = 1.0 / point.curvature[a][a].sqrt();
+            equations.scale[a] = scale;
+            equations.gradient[a] = point.gradient[a] * scale;
+            for b in (0..a).filter(|&b| free[b]) {
+                let curvature = point.curvature[a][b] * scale * equations.scale[b];
+                equations.curvature[a][b] = curvature;
+                equations.curvature[b][a] = curvature;
             }
         }
-        // The least damping keeps the matrix regular where two parameters act alike.
-        matrix[a][a] = 1.0 + damping.max(1e-14);
+        equations
     }
-    for pivot in 0..N {
-        let pivot_row = matrix[pivot];
-        for row in pivot + 1..N {
-            let ratio = matrix[row][pivot] / pivot_row[pivot];
-            for (value, above) in matrix[row].iter_mut().zip(pivot_row) {
-                *value -= ratio * above;
+
+    /// The damped step of the free parameters, by Gaussian elimination; none of the others.
+    fn solve(&self, damping: f64) -> [f64; N] {
+        let (mut matrix, mut step) = (self.curvature, self.gradient);
+        for (a, row) in matrix.iter_mut().enumerate() {
+            // The least damping keeps the matrix regular where two parameters act alike.
+            row[a] = if self.free[a] {
+                1.0 + damping.max(1e-14)
+            } else {
+                1.0
+            };
+        }
+        for pivot in 0..N {
+            let pivot_row = matrix[pivot];
+            for row in pivot + 1..N {
+                let ratio = matrix[row][pivot] / pivot_row[pivot];
+                for (value, above) in matrix[row].iter_mut().zip(pivot_row) {
+                    *value -= ratio * above;
+                }
+                step[row] -= ratio * step[pivot];
             }
-            step[row] -= ratio * step[pivot];
         }
-    }
-    for row in (0..N).rev() {
-        for col in row + 1..N {
-            step[row] -= matrix[row][col] * step[col];
+        for row in (0..N).rev() {
+            for col in row + 1..N {
+                step[row] -= matrix[row][col] * step[col];
+            }
+            step[row] /= matrix[row][row];
         }
-        step[row] /= matrix[row][row];
+        // The scale of what is held is zero, and so is its step.
+        for (step, scale) in step.iter_mut().zip(self.scale) {
+            *step *= scale;
+        }
+        step
     }
-    std::array::from_fn(|a| if free[a] { step[a] / scale[a] } else { 0.0 })
 }
 
 #[cfg(test)]

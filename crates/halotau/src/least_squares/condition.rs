@@ -6,18 +6,10 @@ use crate::simd::Isa;
 /// Ratio of the largest to the smallest singular value of columns that are first scaled to unit length.
 ///
 /// The columns are first written in as many orthogonal directions as there are columns, one after another (Gram and Schmidt), and
-/// there made orthogonal pair by pair (one-sided Jacobi). Both keep small singular values to the precision of the columns
+/// there, scaled, made orthogonal pair by pair (one-sided Jacobi). Both keep small singular values to the precision of the columns
 /// themselves; the eigenvalues of the normal matrix would lose everything above 1e8.
 pub(super) fn condition(mut columns: Vec<Vec<f64>>) -> f64 {
     let isa = Isa::best();
-    for column in &mut columns {
-        let norm = dot(isa, column, column).sqrt();
-        if !(norm > 0.0 && norm.is_finite()) {
-            return f64::INFINITY;
-        }
-        let scale = 1.0 / norm;
-        column.iter_mut().for_each(|value| *value *= scale);
-    }
     let n = columns.len();
     let mut small = vec![vec![0.0; n]; n];
     for (col, small) in small.iter_mut().enumerate() {
@@ -35,6 +27,13 @@ pub(super) fn condition(mut columns: Vec<Vec<f64>>) -> f64 {
             let scale = 1.0 / norm;
             column.iter_mut().for_each(|value| *value *= scale);
         }
+    }
+    for column in &mut small {
+        let norm = product(column, column).sqrt();
+        if !(norm > 0.0 && norm.is_finite()) {
+            return f64::INFINITY;
+        }
+        column.iter_mut().for_each(|value| *value /= norm);
     }
     // Four columns are orthogonal to rounding after five sweeps or fewer.
     for _ in 0..8 {

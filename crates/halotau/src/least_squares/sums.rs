@@ -90,9 +90,9 @@ dispatch! {
 }
 
 dispatch! {
-    /// The product of each of [`UNITS`] shapes with the data, `[point][shape]`.
-    pub(crate) fn products_of_units(units: &[[f64; UNITS]], data: &[f64]) -> [f64; UNITS] {
-        plain_products_of_units(units, data)
+    /// What the data cost with each of [`UNITS`] shapes, `[point][shape]`, where they cost `flat` without.
+    pub(super) fn costs_of_units(units: &[[f64; UNITS]], data: &[f64], flat: f64) -> [f64; UNITS] {
+        plain_costs_of_units(units, data, flat)
     }
 }
 
@@ -167,14 +167,18 @@ fn plain_norm_and_product(weights: &[f64], shape: &[f64], data: &[f64]) -> (f64,
 }
 
 #[inline(always)]
-fn plain_products_of_units(units: &[[f64; UNITS]], data: &[f64]) -> [f64; UNITS] {
-    let mut products = [0.0; UNITS];
+fn plain_costs_of_units(units: &[[f64; UNITS]], data: &[f64], flat: f64) -> [f64; UNITS] {
+    let mut products = [0.0_f64; UNITS];
     for (units, y) in units.iter().zip(data) {
         for lane in 0..UNITS {
             products[lane] += units[lane] * y;
         }
     }
-    products
+    let mut costs = [flat; UNITS];
+    for lane in 0..UNITS {
+        costs[lane] -= products[lane] * products[lane].abs();
+    }
+    costs
 }
 
 #[inline(always)]

@@ -221,6 +221,8 @@ pub(super) struct Prepared {
     lags: Vec<usize>,
     /// [`padded`].
     weights: Vec<f64>,
+    /// Of the weights.
+    roots: Vec<f64>,
     offset: Offset,
     kww: Kww,
     /// Times are in this unit, so that a stretched time axis gives the same arithmetic.
@@ -271,8 +273,10 @@ impl Prepared {
             .iter()
             .fold(0.0_f64, |longest, &lag| longest.max(problem.lag_s[lag]));
         let kww = problem.kww(&lags, unit_s);
+        let weights = padded(lags.iter().map(|&lag| problem.weights[lag]));
         Ok(Self {
-            weights: padded(lags.iter().map(|&lag| problem.weights[lag])),
+            roots: weights.iter().map(|weight| weight.sqrt()).collect(),
+            weights,
             lags,
             offset,
             kww,
@@ -338,7 +342,7 @@ impl Prepared {
                 let mut buffers = Buffers::new(data.len());
                 match lowest(data, &mut model, starts, &bounds, &mut buffers) {
                     Some(minimum) => {
-                        let condition = data.condition(&mut model, &minimum, buffers);
+                        let condition = data.condition(&mut model, &minimum, &self.roots, buffers);
                         let full = minimum.parameters[0];
                         self.result(&minimum, [full, self.ln_stretch_bounds[0]], condition)
                     }
@@ -352,7 +356,7 @@ impl Prepared {
                 let mut buffers = Buffers::new(data.len());
                 match lowest(data, &mut model, starts, &bounds, &mut buffers) {
                     Some(minimum) => {
-                        let condition = data.condition(&mut model, &minimum, buffers);
+                        let condition = data.condition(&mut model, &minimum, &self.roots, buffers);
                         self.result(&minimum, minimum.parameters, condition)
                     }
                     None => no_contrast(data),

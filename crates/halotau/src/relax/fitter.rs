@@ -168,15 +168,17 @@ impl Shapes {
     /// The scan of one curve.
     fn rows(&self, data: &Data<'_>) -> Vec<Vec<Start>> {
         let blocks = self.units.chunks_exact(self.n_points.max(1));
-        let mut costs = blocks.flat_map(|units| data.signed_costs_of_units(units));
+        let mut costs = Vec::with_capacity(blocks.len() * UNITS);
+        blocks.for_each(|units| costs.extend_from_slice(&data.signed_costs_of_units(units)));
+        let mut left = &costs[..];
         let row = |(ln_stretch, row): &(f64, Vec<f64>)| {
-            let places = row.iter().zip(&mut costs);
-            let start = |(&ln_tau, cost)| Start {
+            let own = left.split_off(..row.len()).unwrap_or_default();
+            let start = |(&ln_tau, &cost)| Start {
                 cost,
                 ln_tau,
                 ln_stretch: *ln_stretch,
             };
-            places.map(start).collect()
+            row.iter().zip(own).map(start).collect()
         };
         self.places.iter().map(row).collect()
     }
