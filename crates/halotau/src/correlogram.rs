@@ -23,6 +23,8 @@ pub(crate) struct Distances {
     displacements: Vec<(usize, i64, usize)>,
     /// Mean distance of each class, steps.
     pub(crate) distance: Vec<f64>,
+    /// Squared lengths that are looked through for the best, in equal steps of their logarithm.
+    lengths: Vec<Length>,
     /// Displacements in each class, both directions counted.
     pub(crate) n_displacements: Vec<f64>,
 }
@@ -47,11 +49,16 @@ impl Distances {
             sums[class].0 += libm::hypot(rows as f64, cols as f64);
             sums[class].1 += 1.0;
         }
+        let distance: Vec<f64> = sums.iter().map(|(sum, n)| sum / n).collect();
+        let longest = distance.last().copied().unwrap_or(1.0).max(1.0);
         Self {
             n_rows,
             n_cols,
             displacements,
-            distance: sums.iter().map(|(sum, n)| sum / n).collect(),
+            lengths: (0..=N_LENGTHS)
+                .map(|step| Length::new(step_square(longest, step as f64), &distance))
+                .collect(),
+            distance,
             n_displacements: sums
                 .iter()
                 .enumerate()
@@ -63,47 +70,74 @@ impl Distances {
     /// Square of the distance of 1/e, and A, by least squares of A exp(−D²/ξ²) to sums of products and numbers of pairs; NaN without a
     /// positive correlation.
     pub(crate) fn squared_length(&self, values: &[(f64, f64)]) -> (f64, f64) {
-        let points: Vec<(f64, f64, f64)> = values
+        // Number of the class, its mean product and its pairs.
+        let points: Vec<(usize, f64, f64)> = values
             .iter()
-            .zip(&self.distance)
-            .filter(|((_, n), _)| *n > 0.0)
-            .map(|(&(sum, n), &distance)| (distance, sum / n, n))
+            .take(self.distance.len())
+            .enumerate()
+            .filter(|(_, (_, n))| *n > 0.0)
+            .map(|(class, &(sum, n))| (class, sum / n, n))
             .collect();
-        let longest = self.distance.last().copied().unwrap_or(1.0).max(1.0);
-        let products = |square: f64| {
+        let products = |length: &Length| {
             let (mut fg, mut ff) = (0.0, 0.0);
-            for &(distance, value, n) in &points {
-                let f = libm::exp(-distance * distance / square);
+            for &(class, value, n) in &points {
+                let f = length.of_class[class];
                 fg += n * f * value;
                 ff += n * f * f;
             }
             (fg, ff)
         };
         // Fit quality with the best amplitude; larger is better.
-        let gain = |square: f64| {
-            let (fg, ff) = products(square);
+        let gain = |length: &Length| {
+            let (fg, ff) = products(length);
             if fg > 0.0 { fg * fg / ff } else { 0.0 }
         };
-        let (low, high) = (libm::log(0.05), libm::log(4.0 * longest * longest));
-        let at = |step: f64| libm::exp(low + (high - low) * step / 200.0);
-        let best =
-            (0..=200).max_by(|&a, &b| gain(at(f64::from(a))).total_cmp(&gain(at(f64::from(b)))));
+        let gains: Vec<f64> = self.lengths.iter().map(gain).collect();
+        let best = (0..gains.len()).max_by(|&a, &b| gains[a].total_cmp(&gains[b]));
         match best {
-            Some(best) if gain(at(f64::from(best))) > 0.0 => {
+            Some(best) if gains[best] > 0.0 => {
+                let longest = self.distance.last().copied().unwrap_or(1.0).max(1.0);
+                let at = |step: f64| Length::new(step_square(longest, step), &self.distance);
                 // A parabola through the three highest.
-                let best = f64::from(best);
-                let [left, middle, right] = [-1.0, 0.0, 1.0].map(|step| gain(at(best + step)));
+                let [left, middle, right] =
+                    [-1.0, 0.0, 1.0].map(|step| gain(&at(best as f64 + step)));
                 let curvature = left - 2.0 * middle + right;
                 let shift = if curvature < 0.0 {
                     (0.5 * (left - right) / curvature).clamp(-1.0, 1.0)
                 } else {
                     0.0
                 };
-                let square = at(best + shift);
-                let (fg, ff) = products(square);
-                (square, fg / ff)
+                let found = at(best as f64 + shift);
+                let (fg, ff) = products(&found);
+                (found.square, fg / ff)
             }
             _ => (f64::NAN, f64::NAN),
+        }
+    }
+}
+
+/// Steps between the shortest and the longest distance of 1/e that is looked for.
+const N_LENGTHS: usize = 200;
+
+/// Square of a distance of 1/e: from what no two positions are apart to twice the longest distance.
+fn step_square(longest: f64, step: f64) -> f64 {
+    let (low, high) = (libm::log(0.05), libm::log(4.0 * longest * longest));
+    libm::exp(low + (high - low) * step / N_LENGTHS as f64)
+}
+
+/// A distance of 1/e, and what the Gaussian is at the mean distance of each class.
+#[derive(Debug, Clone)]
+struct Length {
+    square: f64,
+    of_class: Vec<f64>,
+}
+
+impl Length {
+    fn new(square: f64, distance: &[f64]) -> Self {
+        let gaussian = |distance: &f64| libm::exp(-distance * distance / square);
+        Self {
+            square,
+            of_class: distance.iter().map(gaussian).collect(),
         }
     }
 }

@@ -12,13 +12,15 @@
 //!
 //! Source: Theiler et al., Physica D 58, 77 (1992), doi 10.1016/0167-2789(92)90102-S, for random phases.
 
+use std::sync::Arc;
+
 use ndarray::Array2;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 use rustfft::num_complex::Complex64;
-use rustfft::{FftDirection, FftPlanner};
+use rustfft::{Fft, FftDirection, FftPlanner};
 
 use super::fields::Fields;
 
@@ -91,9 +93,11 @@ fn correlation_length(fields: &Fields) -> f64 {
 
 /// Probability from maps of random phases; positions without a value count as average ones. NaN where a spectrum is empty.
 pub(super) fn phases(fields: &Fields, seed: u64) -> f64 {
+    let forward = Transform::new(fields.valid.dim(), FftDirection::Forward);
+    let inverse = Transform::new(fields.valid.dim(), FftDirection::Inverse);
     let spectra = fields.y.each_ref().map(|map| {
         let mut spectrum = map.mapv(|value| Complex64::new(value, 0.0));
-        transform(&mut spectrum, FftDirection::Forward);
+        forward.apply(&mut spectrum);
         spectrum
     });
     let r = fields.crossed().abs();
@@ -106,11 +110,11 @@ pub(super) fn phases(fields: &Fields, seed: u64) -> f64 {
             let mut noise = Array2::from_shape_simple_fn(fields.valid.dim(), || {
                 Complex64::new(StandardNormal.sample(&mut rng), 0.0)
             });
-            transform(&mut noise, FftDirection::Forward);
+            forward.apply(&mut noise);
             // The spectrum of a real map has opposite phases at opposite frequencies; so has its product with another.
             let surrogate = |spectrum: &Array2<Complex64>| {
                 let mut map = spectrum * &noise.mapv(|w| w / w.norm().max(f64::MIN_POSITIVE));
-                transform(&mut map, FftDirection::Inverse);
+                inverse.apply(&mut map);
                 map
             };
             let y = spectra.each_ref().map(surrogate);
@@ -135,22 +139,33 @@ pub(super) fn phases(fields: &Fields, seed: u64) -> f64 {
 }
 
 /// Fourier transform along both axes, without a factor.
-fn transform(map: &mut Array2<Complex64>, direction: FftDirection) {
-    let (n_rows, n_cols) = map.dim();
-    let mut planner = FftPlanner::new();
-    let along_row = planner.plan_fft(n_cols, direction);
-    let along_col = planner.plan_fft(n_rows, direction);
-    let mut line = vec![Complex64::default(); n_cols];
-    for mut row in map.rows_mut() {
-        line.iter_mut().zip(&row).for_each(|(to, from)| *to = *from);
-        along_row.process(&mut line);
-        row.iter_mut().zip(&line).for_each(|(to, from)| *to = *from);
+struct Transform {
+    along_row: Arc<dyn Fft<f64>>,
+    along_col: Arc<dyn Fft<f64>>,
+}
+
+impl Transform {
+    fn new((n_rows, n_cols): (usize, usize), direction: FftDirection) -> Self {
+        let mut planner = FftPlanner::new();
+        Self {
+            along_row: planner.plan_fft(n_cols, direction),
+            along_col: planner.plan_fft(n_rows, direction),
+        }
     }
-    line.resize(n_rows, Complex64::default());
-    for mut col in map.columns_mut() {
-        line.iter_mut().zip(&col).for_each(|(to, from)| *to = *from);
-        along_col.process(&mut line);
-        col.iter_mut().zip(&line).for_each(|(to, from)| *to = *from);
+
+    fn apply(&self, map: &mut Array2<Complex64>) {
+        let mut line = vec![Complex64::default(); map.ncols()];
+        for mut row in map.rows_mut() {
+            line.iter_mut().zip(&row).for_each(|(to, from)| *to = *from);
+            self.along_row.process(&mut line);
+            row.iter_mut().zip(&line).for_each(|(to, from)| *to = *from);
+        }
+        line.resize(map.nrows(), Complex64::default());
+        for mut col in map.columns_mut() {
+            line.iter_mut().zip(&col).for_each(|(to, from)| *to = *from);
+            self.along_col.process(&mut line);
+            col.iter_mut().zip(&line).for_each(|(to, from)| *to = *from);
+        }
     }
 }
 
