@@ -207,21 +207,27 @@ pub(crate) fn pair_matrix(series: &PixelSeries) -> Array2<f64> {
 /// ```
 pub fn one_time(two_time: ArrayView2<'_, f64>, valid: &[bool]) -> Vec<f64> {
     lag_means(valid, |first, later| {
-        let values = later
-            .iter_mut()
-            .zip(two_time.row(first).into_iter().skip(first + 1));
-        values.for_each(|(later, value)| *later = *value);
+        let row = two_time.row(first);
+        match row.as_slice() {
+            Some(row) => later.copy_from_slice(&row[first + 1..]),
+            None => {
+                let values = later.iter_mut().zip(row.into_iter().skip(first + 1));
+                values.for_each(|(later, value)| *later = *value);
+            }
+        }
     })
 }
 
 /// Number of pairs of valid scans at each lag, `[lag]`.
 pub fn n_pairs(valid: &[bool]) -> Vec<usize> {
-    let n = valid.len();
-    (1..n)
+    let both = |lag: usize| valid.iter().zip(&valid[lag..]);
+    // Numbers without a branch are counted in vectors; no series has 2^32 scans.
+    (1..valid.len())
         .map(|lag| {
-            (0..n - lag)
-                .filter(|&first| valid[first] && valid[first + lag])
-                .count()
+            let n: u32 = both(lag)
+                .map(|(first, later)| u32::from(first & later))
+                .sum();
+            n as usize
         })
         .collect()
 }

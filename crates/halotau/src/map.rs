@@ -3,7 +3,8 @@
 //! What is taken from the counts and what is concluded from it are two stages; [`curves`] is what lies between them.
 //!
 //! The counts pass by shard by shard, at most five times: once for the [conditions], once for the mean pattern where
-//! curves are flattened, once for the baseline of distant positions, once in part for the modes of the likelihood, once for everything else. A position here is a point of the sample:
+//! curves are flattened, once for the baseline of distant positions where that is fitted or tested with, once in part for the modes of the
+//! likelihood, once for everything else. A position here is a point of the sample:
 //! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
 
@@ -26,7 +27,7 @@ use rayon::prelude::*;
 
 use crate::analysis::{Analysis, MapSummary};
 use crate::conditions::{self, Measured};
-use crate::correlate::{LagSums, TwoTimeKept};
+use crate::correlate::{DistantPairs, LagSums, TwoTimeKept};
 use crate::drift::align::AlignedCounts;
 use crate::dynamics::Collector;
 use crate::error::{Error, Result};
@@ -34,7 +35,7 @@ use crate::recipe::Recipe;
 use crate::reduce::{Reduction, Shard};
 use crate::relate::StructureDynamics;
 use crate::relax::Estimator;
-use crate::ring::RingSeries;
+use crate::ring::{PixelSeries, RingSeries};
 use crate::series::{Position, Warning};
 
 use curves::{Common, Curves, Likelihoods, PositionCurves, RegionSum, Taken};
@@ -202,6 +203,7 @@ struct Concluded<'a> {
     task: PositionTask<'a>,
     results: Vec<PositionResult>,
     interval_factor: Option<f64>,
+    distant_baseline: Option<f64>,
     collector: Option<Collector>,
     /// Every position's G where asked for.
     all: Option<Array3<f64>>,
@@ -216,6 +218,7 @@ impl Run<'_, '_> {
             task,
             results,
             interval_factor,
+            distant_baseline,
             collector,
             all,
             mut warnings,
@@ -237,7 +240,7 @@ impl Run<'_, '_> {
         let mut analysis = summary::assemble(self.reduction, &task, results, warnings);
         analysis.flattening = common.flattening;
         analysis.interval_factor = interval_factor;
-        analysis.distant_baseline = common.distant_baseline;
+        analysis.distant_baseline = distant_baseline;
         analysis.two_time_all = all;
         let mut kept: Vec<Position> = self.recipe.dynamics.two_time_positions.clone();
         if has_matrices {
@@ -307,7 +310,13 @@ impl Run<'_, '_> {
             .map(|collector| (collector.classes().clone(), collector.settings().baseline));
         let (n_rows, n_cols) = (self.reduction.n_rows(), self.reduction.n_cols());
         let n_times = self.reduction.time.len();
+        // Where it was not measured before.
+        let distant = (taken.curves.is_none() && !self.needs_distant_baseline())
+            .then(|| self.distant_pairs())
+            .flatten();
+        task.wants_means = distant.is_some();
         let mut gathered = Gathered {
+            distant,
             results: vec![None; n_rows * n_cols],
             collector,
             all: (whole && self.recipe.dynamics.two_time == TwoTimeKept::All)
@@ -324,8 +333,15 @@ impl Run<'_, '_> {
         }
         let mut results: Vec<PositionResult> = gathered.results.into_iter().flatten().collect();
         let positions = results.iter().map(|result| Arc::clone(&result.curves));
+        let distant_baseline = match gathered.distant {
+            Some(pairs) => pairs.baseline(),
+            None => distant_baseline,
+        };
         taken.curves = Some(Curves {
-            common: common.clone(),
+            common: Common {
+                distant_baseline,
+                ..common.clone()
+            },
             positions: positions.collect(),
         });
         if let Some(sum) = gathered.region {
@@ -360,6 +376,7 @@ impl Run<'_, '_> {
             task,
             results,
             interval_factor,
+            distant_baseline,
             collector: gathered.collector,
             all: gathered.all,
             warnings,
@@ -411,29 +428,35 @@ impl Run<'_, '_> {
             let rings = (self.load)(&shard)?;
             let positions = positions_of(&shard);
             for chunk in positions.chunks(POSITIONS_AT_ONCE) {
-                let made: Vec<(PositionResult, Option<Array2<f64>>)> = chunk
+                // Memory that was used is faster than fresh one, which the system clears page by page.
+                let made: Vec<Made> = chunk
                     .par_iter()
-                    .map(|&at| {
+                    .map_init(PixelSeries::default, |memory, &at| {
                         let place = self.place(&rings, at);
                         let geometry = self.geometry(&rings, at);
-                        let (taken, two_time, records) = match curves {
+                        let (taken, two_time, records, ring_means) = match curves {
                             Some(curves) => {
                                 let curves = &curves[place.row * n_cols + place.col];
-                                (Arc::clone(curves), None, None)
+                                (Arc::clone(curves), None, None, None)
                             }
                             None => {
-                                let (taken, two_time, records) = task.take(&rings, at, geometry);
-                                (Arc::new(taken), two_time, records)
+                                let taken = task.take(&rings, at, geometry, memory);
+                                let curves = Arc::new(taken.curves);
+                                (curves, taken.two_time, taken.records, taken.ring_means)
                             }
                         };
                         let mut result = task.conclude(place, &taken, records);
                         result.likelihood =
                             modes.and_then(|modes| modes.fit(&rings, at, geometry, &taken));
-                        (result, two_time)
+                        Made {
+                            result,
+                            two_time,
+                            ring_means: ring_means.filter(|_| self.enters_distant_baseline(place)),
+                        }
                     })
                     .collect();
-                for (&at, (result, two_time)) in chunk.iter().zip(made) {
-                    gathered.add(self.place(&rings, at), n_cols, result, two_time);
+                for (&at, made) in chunk.iter().zip(made) {
+                    gathered.add(self.place(&rings, at), n_cols, made);
                 }
                 if !(self.done)(chunk.len() as u64) {
                     return Err(Error::Stopped);
@@ -579,8 +602,17 @@ impl Run<'_, '_> {
     }
 }
 
+/// What was made of one position, and what sums over positions need of it.
+struct Made {
+    result: PositionResult,
+    two_time: Option<Array2<f64>>,
+    ring_means: Option<Vec<f64>>,
+}
+
 /// What is gathered on the way through the positions.
 struct Gathered {
+    /// Where the baseline of distant positions is measured on the way.
+    distant: Option<DistantPairs>,
     results: Vec<Option<PositionResult>>,
     collector: Option<Collector>,
     all: Option<Array3<f64>>,
@@ -588,14 +620,16 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(
-        &mut self,
-        place: Position,
-        n_cols: usize,
-        mut result: PositionResult,
-        two_time: Option<Array2<f64>>,
-    ) {
+    fn add(&mut self, place: Position, n_cols: usize, made: Made) {
+        let Made {
+            mut result,
+            two_time,
+            ring_means,
+        } = made;
         let index = place.row * n_cols + place.col;
+        if let (Some(distant), Some(means)) = (&mut self.distant, ring_means) {
+            distant.add(place.row, place.col, means);
+        }
         if let Some(collector) = &mut self.collector {
             if let (true, Some(two_time)) = (result.enters_ensemble(), &two_time) {
                 collector.add_matrix(place, two_time.view());
@@ -607,7 +641,7 @@ impl Gathered {
         if let (Some(region), true, Some(two_time)) =
             (&mut self.region, result.enters_ensemble(), &two_time)
         {
-            region.add(index, two_time);
+            region.add(index, two_time, &result.curves.valid);
         }
         if let (Some(all), Some(two_time)) = (&mut self.all, two_time) {
             all.slice_mut(s![index, .., ..]).assign(&two_time);

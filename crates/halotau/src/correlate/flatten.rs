@@ -11,7 +11,9 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::ring::{RingCounts, RingSeries};
+use super::pairs::add_pixels;
+use crate::ring::pixel_series::{TIME_PAD, Values};
+use crate::ring::{PixelSeries, RingCounts, RingSeries};
 use crate::simd::{Isa, dispatch};
 
 /// Independent probe areas below which each pixel's own mean removes more than about 1 % of the speckle.
@@ -93,12 +95,6 @@ impl FlattenSums {
             sums.n[pixel] = n_scans as f64;
         }
         Some(sums)
-    }
-
-    /// The mean of some pixels; NaN where nothing was counted.
-    pub(crate) fn means_of(&self, pixels: &[usize]) -> Vec<f64> {
-        let mean = |&pixel: &usize| self.sum[pixel] / self.n[pixel];
-        pixels.iter().map(mean).collect()
     }
 
     /// Adds the sums of later positions.
@@ -209,6 +205,52 @@ fn interpolate(nodes: &[(f64, f64)], at: f64) -> f64 {
     }
 }
 
+/// The mean of each pixel over its ring's mean, over the valid scans that hold any counts; `values` is `[pixel, padded time]`.
+fn normalized_means<T: Copy + Into<f64>>(
+    values: &[T],
+    series: &PixelSeries,
+    n_pixels: usize,
+    valid: &[bool],
+) -> Vec<f64> {
+    let padded = series.padded();
+    let values = &values[..n_pixels * padded];
+    let mut weights = vec![0.0; padded];
+    add_pixels(Isa::best(), values, &mut weights);
+    let mut n_scans = 0_usize;
+    for (time, weight) in weights.iter_mut().enumerate() {
+        let mean = *weight / n_pixels as f64;
+        let counts = mean > 0.0 && valid.get(time) == Some(&true);
+        n_scans += usize::from(counts);
+        *weight = if counts { 1.0 / mean } else { 0.0 };
+    }
+    let mut means = vec![0.0; n_pixels];
+    weigh_pixels(Isa::best(), values, &weights, &mut means);
+    means.iter_mut().for_each(|mean| *mean /= n_scans as f64);
+    means
+}
+
+dispatch! {
+    /// The sum of each pixel over its times with their weights.
+    fn weigh_pixels [T: Copy + Into<f64>] [T] (values: &[T], weights: &[f64], sums: &mut [f64]) {
+        weigh_pixels_in_vectors(values, weights, sums)
+    }
+}
+
+#[inline(always)]
+fn weigh_pixels_in_vectors<T: Copy + Into<f64>>(values: &[T], weights: &[f64], sums: &mut [f64]) {
+    let (weights, _) = weights.as_chunks::<TIME_PAD>();
+    let (values, _) = values.as_chunks::<TIME_PAD>();
+    for (pixel, sum) in values.chunks_exact(weights.len().max(1)).zip(sums) {
+        let mut totals = [0.0; TIME_PAD];
+        for (values, weights) in pixel.iter().zip(weights) {
+            for at in 0..TIME_PAD {
+                totals[at] += values[at].into() * weights[at];
+            }
+        }
+        *sum = totals.iter().sum();
+    }
+}
+
 /// The baseline of g from pairs of positions too far apart to share speckle.
 ///
 /// ```text
@@ -246,6 +288,20 @@ impl DistantPairs {
             .zip(&sums.n)
             .map(|(sum, n)| sum / n)
             .collect()
+    }
+
+    /// As [`DistantPairs::position_mean`], of the first pixels of a series.
+    pub(crate) fn series_mean(series: &PixelSeries, n_pixels: usize, valid: &[bool]) -> Vec<f64> {
+        match &series.values {
+            Values::Counts { values, .. } => normalized_means(values, series, n_pixels, valid),
+            Values::F64 {
+                values,
+                has_nan: false,
+            } => normalized_means(values, series, n_pixels, valid),
+            Values::F64 { has_nan: true, .. } => {
+                Self::position_mean(series.array(0..n_pixels).view(), valid)
+            }
+        }
     }
 
     /// Adds a position and its [`DistantPairs::position_mean`].
@@ -348,6 +404,31 @@ mod tests {
         assert_eq!(found.n, expected.n);
         for (found, expected) in found.sum.iter().zip(&expected.sum) {
             assert!((found - expected).abs() <= 1e-13 * expected);
+        }
+    }
+
+    #[test]
+    fn a_series_has_the_means_of_its_array() {
+        // The third scan holds nothing, the fifth is not valid.
+        let count = |(time, pixel): (usize, usize)| {
+            if time == 2 {
+                0.0
+            } else {
+                ((time * 7 + pixel * 13) % 31) as f64
+            }
+        };
+        let ring = Array2::from_shape_fn((19, 12), count);
+        let valid: Vec<bool> = (0..19).map(|time| time != 4).collect();
+        let mut gaps = ring.clone();
+        gaps[[7, 3]] = f64::NAN;
+        for counts in [ring, gaps] {
+            let first = counts.slice(ndarray::s![.., ..9]);
+            let expected = DistantPairs::position_mean(first, &valid);
+            let series = PixelSeries::of(counts.view());
+            let found = DistantPairs::series_mean(&series, 9, &valid);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() <= 1e-13 * expected);
+            }
         }
     }
 

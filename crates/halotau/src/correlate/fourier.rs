@@ -289,7 +289,7 @@ impl FourierSums {
 fn each_time(series: &PixelSeries, pixel: usize, mut visit: impl FnMut(usize, f64)) {
     let times = pixel * series.padded()..pixel * series.padded() + series.n_times();
     match &series.values {
-        Values::F32 { values, .. } => {
+        Values::Counts { values, .. } => {
             let counts = values[times].iter().enumerate();
             counts.for_each(|(time, &count)| visit(time, f64::from(count)));
         }

@@ -8,6 +8,7 @@ use super::events::{add_products_of_events, are_few};
 use super::product::add_products;
 use crate::ring::PixelSeries;
 use crate::ring::pixel_series::Values;
+use crate::simd::{Isa, dispatch};
 
 /// Sums over pixels that give G for every pair of times.
 #[derive(Debug, Clone)]
@@ -44,17 +45,19 @@ impl PairSums {
         let part = pixels.start * stride..pixels.end * stride;
         let mut product = vec![0.0; stride * stride];
         let sums = match &series.values {
-            Values::F32 {
+            Values::Counts {
                 values,
                 block,
-                n_events,
+                occupancy,
                 ..
             } => {
                 let values = &values[part];
-                if are_few(*n_events, n_times * series.n_pixels()) {
+                if are_few(*occupancy) {
                     add_products_of_events(values, stride, &mut product);
                 } else {
-                    add_products(values, stride, *block, &mut product);
+                    let mut numbers = vec![0.0; values.len()];
+                    convert(Isa::best(), values, &mut numbers);
+                    add_products(&numbers, stride, *block, &mut product);
                 }
                 time_sums(values, stride, n_times)
             }
@@ -147,13 +150,15 @@ impl PairSums {
         let n_times = self.n_times;
         let mut values = vec![0.0; n_times * n_times];
         for first in 0..n_times {
-            self.row(
-                first,
-                first,
-                &mut values[first * n_times + first..][..n_times - first],
-            );
-            for second in 0..first {
-                values[first * n_times + second] = values[second * n_times + first];
+            let row = &mut values[first * n_times + first..][..n_times - first];
+            self.row(first, first, row);
+        }
+        // What is below the diagonal, a few columns at a time: their rows are read side by side.
+        for start in (0..n_times).step_by(MIRRORED) {
+            for second in start + 1..n_times {
+                for first in start..second.min(start + MIRRORED) {
+                    values[second * n_times + first] = values[first * n_times + second];
+                }
             }
         }
         Array2::from_shape_vec((n_times, n_times), values).expect("a square was filled")
@@ -188,14 +193,41 @@ pub(super) fn lag_means(valid: &[bool], mut row: impl FnMut(usize, &mut [f64])) 
     for first in (0..n.saturating_sub(1)).filter(|&first| valid[first]) {
         let values = &mut values[..n - 1 - first];
         row(first, values);
-        for ((sum, value), &valid) in sums.iter_mut().zip(values).zip(&valid[first + 1..]) {
-            // What is not valid may be NaN.
-            *sum += if valid { *value } else { 0.0 };
-        }
+        add_valid(Isa::best(), values, &valid[first + 1..], &mut sums);
     }
     let means = sums.iter().zip(super::n_pairs(valid));
     means.map(|(sum, n_pairs)| sum / n_pairs as f64).collect()
 }
+
+dispatch! {
+    fn convert(counts: &[u16], numbers: &mut [f32]) {
+        convert_in_vectors(counts, numbers)
+    }
+}
+
+#[inline(always)]
+fn convert_in_vectors(counts: &[u16], numbers: &mut [f32]) {
+    for (number, &count) in numbers.iter_mut().zip(counts) {
+        *number = f32::from(count);
+    }
+}
+
+dispatch! {
+    fn add_valid(values: &[f64], valid: &[bool], sums: &mut [f64]) {
+        add_valid_in_vectors(values, valid, sums)
+    }
+}
+
+#[inline(always)]
+fn add_valid_in_vectors(values: &[f64], valid: &[bool], sums: &mut [f64]) {
+    for ((sum, value), &valid) in sums.iter_mut().zip(values).zip(valid) {
+        // What is not valid may be NaN.
+        *sum += if valid { *value } else { 0.0 };
+    }
+}
+
+/// Columns of G that are mirrored at once: a line of the cache.
+const MIRRORED: usize = 8;
 
 /// Pixels whose products are summed in the cache at once; the result does not depend on it by more than rounding.
 const BLOCK_PIXELS: usize = 128;
@@ -203,13 +235,25 @@ const BLOCK_PIXELS: usize = 128;
 /// Sum over pixels at each time.
 fn time_sums<T: Copy + Into<f64>>(values: &[T], padded: usize, n_times: usize) -> Vec<f64> {
     let mut sums = vec![0.0; padded];
-    for pixel in values.chunks_exact(padded.max(1)) {
+    add_pixels(Isa::best(), values, &mut sums);
+    sums.truncate(n_times);
+    sums
+}
+
+dispatch! {
+    /// Adds each time of all pixels, `[pixel, padded time]`.
+    pub(super) fn add_pixels [T: Copy + Into<f64>] [T] (values: &[T], sums: &mut [f64]) {
+        add_pixels_in_vectors(values, sums)
+    }
+}
+
+#[inline(always)]
+fn add_pixels_in_vectors<T: Copy + Into<f64>>(values: &[T], sums: &mut [f64]) {
+    for pixel in values.chunks_exact(sums.len().max(1)) {
         for (sum, &value) in sums.iter_mut().zip(pixel) {
             *sum += value.into();
         }
     }
-    sums.truncate(n_times);
-    sums
 }
 
 impl Means {
@@ -217,9 +261,7 @@ impl Means {
     fn normalize(&self, first: usize, from: usize, values: &mut [f64]) {
         match self {
             Self::Whole { sums, n_pixels } => {
-                for (value, sum) in values.iter_mut().zip(&sums[from..]) {
-                    *value = *value * n_pixels / (sums[first] * sum);
-                }
+                normalize(Isa::best(), values, &sums[from..], sums[first], *n_pixels);
             }
             Self::Pairwise { sums, n_pixels } => {
                 for (value, second) in values.iter_mut().zip(from..) {
@@ -265,5 +307,19 @@ impl Means {
             ),
             Self::Pairwise { sums, n_pixels } => (sums.clone(), n_pixels.clone()),
         }
+    }
+}
+
+dispatch! {
+    /// Turns products of a scan whose sum is `own` and each of those whose sums are given into G.
+    fn normalize(values: &mut [f64], sums: &[f64], own: f64, n_pixels: f64) {
+        normalize_in_vectors(values, sums, own, n_pixels)
+    }
+}
+
+#[inline(always)]
+fn normalize_in_vectors(values: &mut [f64], sums: &[f64], own: f64, n_pixels: f64) {
+    for (value, sum) in values.iter_mut().zip(sums) {
+        *value = *value * n_pixels / (own * sum);
     }
 }

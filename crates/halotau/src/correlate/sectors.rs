@@ -3,9 +3,11 @@
 //! Sectors, not times, are left out: speckles in different directions are independent even where tau is as long as the
 //! record. Opposite sectors stay together, because a thin sample shows the same speckle at +Q and −Q.
 
+use std::rc::Rc;
+
 use ndarray::Array2;
 
-use super::{Normalization, PairSums, per_pixel};
+use super::{Normalization, PairSums, one_time, per_pixel};
 use crate::ring::PixelSeries;
 
 /// Curves of one position.
@@ -75,31 +77,48 @@ pub(crate) fn curves_of_parts(
     valid: &[bool],
     normalization: Normalization,
 ) -> (SectorCurves, Vec<SectorCurves>) {
-    let mut by_sector: Vec<Option<PairSums>> = vec![None; n_sectors];
-    let mut by_part: Vec<Option<PairSums>> = vec![None; parts.n_parts];
+    // The same sums may belong to several of them, until others are added.
+    let mut by_sector: Vec<Option<Rc<PairSums>>> = vec![None; n_sectors];
+    let mut by_part: Vec<Option<Rc<PairSums>>> = vec![None; parts.n_parts];
+    let add = |to: &mut Option<Rc<PairSums>>, sums: &Rc<PairSums>| match to {
+        Some(earlier) => Rc::make_mut(earlier).add(sums),
+        none => *none = Some(Rc::clone(sums)),
+    };
     let part_of = |pixel: usize| parts.of.get(pixel).copied().unwrap_or(0);
+    let is_in = |pixel: usize, part: usize| part_of(pixel) >> part & 1 == 1;
+    // A part that holds all pixels is the whole.
+    let is_whole = |part: usize| (0..sector.len()).all(|pixel| is_in(pixel, part));
+    let own_parts: Vec<usize> = (0..parts.n_parts).filter(|&part| !is_whole(part)).collect();
     let key = |pixel: usize| (sector[pixel], part_of(pixel));
     let mut first = 0;
     while first < sector.len() {
         let same = (first..sector.len()).take_while(|&pixel| key(pixel) == key(first));
         let end = first + same.count();
-        let sums = PairSums::of_pixels(series, first..end);
-        for (part, of_part) in by_part.iter_mut().enumerate() {
-            if part_of(first) >> part & 1 == 1 {
-                match of_part {
-                    Some(earlier) => earlier.add(&sums),
-                    none => *none = Some(sums.clone()),
-                }
-            }
+        let sums = Rc::new(PairSums::of_pixels(series, first..end));
+        for &part in own_parts.iter().filter(|&&part| is_in(first, part)) {
+            add(&mut by_part[part], &sums);
         }
-        match &mut by_sector[sector[first]] {
-            Some(earlier) => earlier.add(&sums),
-            none => *none = Some(sums),
-        }
+        add(&mut by_sector[sector[first]], &sums);
         first = end;
     }
-    let of_parts = by_part.into_iter().map(|sums| {
-        let sums = sums.unwrap_or_else(|| PairSums::of_pixels(series, 0..0));
+    let by_sector: Vec<Rc<PairSums>> = by_sector.into_iter().flatten().collect();
+    let mut whole = None;
+    by_sector.iter().for_each(|sums| add(&mut whole, sums));
+    let none = || Rc::new(PairSums::of_pixels(series, 0..0));
+    let whole = whole.unwrap_or_else(none);
+    let (ring_mean, whole_valid) = with_counts(&whole, valid);
+    let two_time = whole.two_time();
+    let of_parts = by_part.into_iter().enumerate().map(|(part, sums)| {
+        if is_whole(part) {
+            return SectorCurves {
+                g: one_time(two_time.view(), &whole_valid),
+                without: Vec::new(),
+                two_time: parts.keep_matrices.then(|| two_time.clone()),
+                valid: whole_valid.clone(),
+                ring_mean: ring_mean.clone(),
+            };
+        }
+        let sums = sums.unwrap_or_else(none);
         let (ring_mean, valid) = with_counts(&sums, valid);
         SectorCurves {
             g: sums.one_time(&valid),
@@ -110,17 +129,7 @@ pub(crate) fn curves_of_parts(
         }
     });
     let of_parts = of_parts.collect();
-    let by_sector: Vec<PairSums> = by_sector.into_iter().flatten().collect();
-    let whole = match by_sector.split_first() {
-        Some((first, rest)) => {
-            let mut whole = first.clone();
-            rest.iter().for_each(|part| whole.add(part));
-            whole
-        }
-        None => PairSums::of_pixels(series, 0..sector.len()),
-    };
-    let (ring_mean, valid) = with_counts(&whole, valid);
-    let two_time = whole.two_time();
+    let valid = whole_valid;
     let (g, without) = if normalization == Normalization::PerPixel {
         per_pixel::sector_curves(
             series.array(0..sector.len()).view(),
@@ -137,7 +146,7 @@ pub(crate) fn curves_of_parts(
                 .map(|part| whole.one_time_without(part, &valid))
                 .collect()
         };
-        (whole.one_time(&valid), without)
+        (one_time(two_time.view(), &valid), without)
     };
     let whole = SectorCurves {
         g,

@@ -3,7 +3,7 @@
 //! Pixels hold their times one after another, so that a vector of scans is summed over the pixels in registers. Small integers
 //! are summed in `f32` as long as squares are exact and then in `f64`: the sums are the integers themselves.
 
-use std::ops::Range;
+use std::ops::{Add, Mul, Range};
 
 use crate::ring::PixelSeries;
 use crate::ring::pixel_series::{TIME_PAD, Values};
@@ -34,11 +34,11 @@ impl TimeSums {
         let padded = series.padded();
         let part = pixels.start * padded..pixels.end * padded + TIME_PAD;
         match &series.values {
-            Values::F32 { values, block, .. } => {
-                sum_f32(Isa::best(), &values[part], padded, *block, self);
+            Values::Counts { values, block, .. } => {
+                sum_times(Isa::best(), &values[part], padded, *block, self);
             }
             Values::F64 { values, .. } => {
-                sum_f64(Isa::best(), &values[part], padded, usize::MAX, self);
+                sum_times(Isa::best(), &values[part], padded, usize::MAX, self);
             }
         }
     }
@@ -46,36 +46,45 @@ impl TimeSums {
 
 dispatch! {
     /// `values` is `[pixel, padded time]` and one more vector; sums over `block` pixels are added up in `f64`.
-    fn sum_f32(values: &[f32], padded: usize, block: usize, sums: &mut TimeSums) {
-        sum_all::<f32>(values, padded, block, sums)
+    fn sum_times [T: Summed] [T] (values: &[T], padded: usize, block: usize, sums: &mut TimeSums) {
+        sum_in_vectors(values, padded, block, sums)
     }
 }
 
-dispatch! {
-    /// As [`sum_f32`], all in `f64`.
-    fn sum_f64(values: &[f64], padded: usize, block: usize, sums: &mut TimeSums) {
-        sum_all::<f64>(values, padded, block, sums)
+/// A sample that is summed.
+trait Summed: Copy {
+    /// What sums of a block are exact in.
+    type Sum: Copy + Default + Into<f64> + Add<Output = Self::Sum> + Mul<Output = Self::Sum>;
+
+    fn number(self) -> Self::Sum;
+}
+
+impl Summed for u16 {
+    type Sum = f32;
+
+    #[inline(always)]
+    fn number(self) -> f32 {
+        f32::from(self)
     }
 }
 
-/// A number that is summed.
-trait Summed:
-    Copy + Default + Into<f64> + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self>
-{
-}
+impl Summed for f64 {
+    type Sum = f64;
 
-impl Summed for f32 {}
-impl Summed for f64 {}
+    #[inline(always)]
+    fn number(self) -> f64 {
+        self
+    }
+}
 
 #[inline(always)]
-fn sum_all<T: Summed>(values: &[T], padded: usize, block: usize, sums: &mut TimeSums) {
+fn sum_in_vectors<T: Summed>(values: &[T], padded: usize, block: usize, sums: &mut TimeSums) {
     let n_pixels = (values.len() - TIME_PAD) / padded.max(1);
     for first_time in (0..padded).step_by(TIME_PAD) {
-        let [mut sum, mut square, mut product] = [[0.0_f64; TIME_PAD]; 3];
         let mut first = 0;
         while first < n_pixels {
             let last = n_pixels.min(first.saturating_add(block.max(1)));
-            let [mut sum_here, mut square_here, mut product_here] = [[T::default(); TIME_PAD]; 3];
+            let [mut sum, mut square, mut product] = [[T::Sum::default(); TIME_PAD]; 3];
             for pixel in first..last {
                 let start = pixel * padded + first_time;
                 let here = values[start..].first_chunk::<TIME_PAD>();
@@ -84,23 +93,32 @@ fn sum_all<T: Summed>(values: &[T], padded: usize, block: usize, sums: &mut Time
                 let (Some(here), Some(next)) = (here, next) else {
                     continue;
                 };
+                // A loop each, so that each is one vector.
                 for lane in 0..TIME_PAD {
-                    sum_here[lane] = sum_here[lane] + here[lane];
-                    square_here[lane] = square_here[lane] + here[lane] * here[lane];
-                    product_here[lane] = product_here[lane] + here[lane] * next[lane];
+                    sum[lane] = sum[lane] + here[lane].number();
+                }
+                for lane in 0..TIME_PAD {
+                    square[lane] = square[lane] + here[lane].number() * here[lane].number();
+                }
+                for lane in 0..TIME_PAD {
+                    product[lane] = product[lane] + here[lane].number() * next[lane].number();
                 }
             }
-            for lane in 0..TIME_PAD {
-                sum[lane] += sum_here[lane].into();
-                square[lane] += square_here[lane].into();
-                product[lane] += product_here[lane].into();
+            for (to, from) in [
+                (&mut sums.sum, sum),
+                (&mut sums.square, square),
+                (&mut sums.product, product),
+            ] {
+                let to = &mut to[first_time..][..TIME_PAD];
+                if first == 0 {
+                    to.fill(0.0);
+                }
+                for lane in 0..TIME_PAD {
+                    to[lane] += from[lane].into();
+                }
             }
             first = last;
         }
-        let times = first_time..first_time + TIME_PAD;
-        sums.sum[times.clone()].copy_from_slice(&sum);
-        sums.square[times.clone()].copy_from_slice(&square);
-        sums.product[times].copy_from_slice(&product);
     }
 }
 
@@ -113,20 +131,20 @@ mod tests {
         let (n_times, n_pixels) = (37, 300);
         let padded = 48;
         let count = |pixel: usize, time: usize| ((pixel * 37 + time * time * 11) % 251) as f64;
-        let mut narrow = vec![0.0_f32; padded * n_pixels + TIME_PAD];
+        let mut narrow = vec![0_u16; padded * n_pixels + TIME_PAD];
         for pixel in 0..n_pixels {
             for time in 0..n_times {
-                narrow[pixel * padded + time] = count(pixel, time) as f32;
+                narrow[pixel * padded + time] = count(pixel, time) as u16;
             }
         }
         let wide: Vec<f64> = narrow.iter().map(|&value| f64::from(value)).collect();
         for isa in Isa::all() {
-            let (mut of_f32, mut of_f64) = (TimeSums::new(padded), TimeSums::new(padded));
-            sum_f32(isa, &narrow, padded, 256, &mut of_f32);
-            sum_f64(isa, &wide, padded, usize::MAX, &mut of_f64);
+            let (mut of_u16, mut of_f64) = (TimeSums::new(padded), TimeSums::new(padded));
+            sum_times(isa, &narrow, padded, 256, &mut of_u16);
+            sum_times(isa, &wide, padded, usize::MAX, &mut of_f64);
             for time in 0..n_times - 1 {
                 let over = |value: &dyn Fn(usize) -> f64| (0..n_pixels).map(value).sum::<f64>();
-                for sums in [&of_f32, &of_f64] {
+                for sums in [&of_u16, &of_f64] {
                     assert_eq!(sums.sum[time], over(&|pixel| count(pixel, time)));
                     assert_eq!(sums.square[time], over(&|pixel| count(pixel, time).powi(2)));
                     let product = over(&|pixel| count(pixel, time) * count(pixel, time + 1));

@@ -26,7 +26,7 @@ use crate::simd::Isa;
 
 /// Version of how numbers are made from counts. It is raised by whoever changes one of them, so that no analysis starts from what an
 /// earlier program kept.
-pub const METHOD: u32 = 1;
+pub const METHOD: u32 = 2;
 
 /// What an analysis starts from, as far as it is there, and leaves for the next.
 #[derive(Debug, Clone, Default)]
@@ -194,10 +194,11 @@ impl RegionSum {
         }
     }
 
-    /// Adds G of a position.
-    pub(super) fn add(&mut self, position: usize, two_time: &Array2<f64>) {
+    /// Adds G of a position; where all scans entered, there is a value at every pair.
+    pub(super) fn add(&mut self, position: usize, two_time: &Array2<f64>, valid: &[bool]) {
         self.asked[position] = true;
-        if two_time.iter().all(|value| value.is_finite()) {
+        let is_whole = || two_time.iter().all(|value| value.is_finite());
+        if valid.iter().all(|&valid| valid) || is_whole() {
             self.sum += two_time;
             self.n += 1;
         }

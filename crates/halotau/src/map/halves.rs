@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use super::curves::PartCurves;
 use super::geometry::{self, Geometry, N_PARTS};
 use super::position::{PositionTask, valid_times};
-use crate::correlate::{Normalization, RingParts, SectorCurves, curves_of_parts, sector_curves};
+use crate::correlate::{
+    DistantPairs, Normalization, RingParts, SectorCurves, curves_of_parts, sector_curves,
+};
 use crate::dynamics::HalfRecord;
 use crate::fluctuate::{BandParts, Fluctuation, fluctuation_of_parts};
 use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingSeries};
@@ -31,13 +33,18 @@ impl Default for HalfValues {
 }
 
 impl PositionTask<'_> {
-    /// g of the ring and without each sector, and of each part that holds enough pixels; `counts` are those of the geometry's pixels.
+    /// g of the ring and without each sector, and of each part that holds enough pixels; `counts` are those of the geometry's pixels. The mean
+    /// of each pixel of the ring as well, where that is wanted.
     pub(super) fn curves(
         &self,
         counts: &PixelSeries,
         valid: &[bool],
         geometry: &Geometry,
-    ) -> (SectorCurves, [Option<SectorCurves>; N_PARTS]) {
+    ) -> (
+        SectorCurves,
+        [Option<SectorCurves>; N_PARTS],
+        Option<Vec<f64>>,
+    ) {
         let n_sectors = self.recipe.interval.sectors.max(1);
         let normalization = self.recipe.dynamics.normalization;
         let ring_len = geometry.ring.len();
@@ -59,7 +66,8 @@ impl PositionTask<'_> {
                 let own = || ring.scaled(own.iter().map(|&pixel| (pixel, 1.0)));
                 is_enough(part).then(|| self.curves_of(&own(), &sector, 1, valid))
             });
-            return (whole, parts);
+            let means = self.ring_means(&ring, valid, geometry);
+            return (whole, parts, means);
         }
         let ring = match factors {
             Some(factors) => Cow::Owned(counts.scaled(factors.into_iter().enumerate())),
@@ -80,7 +88,19 @@ impl PositionTask<'_> {
         );
         let mut parts = parts.into_iter();
         let parts = std::array::from_fn(|part| parts.next().filter(|_| is_enough(part)));
-        (whole, parts)
+        let means = self.ring_means(&ring, valid, geometry);
+        (whole, parts, means)
+    }
+
+    fn ring_means(
+        &self,
+        ring: &PixelSeries,
+        valid: &[bool],
+        geometry: &Geometry,
+    ) -> Option<Vec<f64>> {
+        let n_pixels = geometry.ring.len();
+        self.wants_means
+            .then(|| DistantPairs::series_mean(ring, n_pixels, valid))
     }
 
     fn curves_of(

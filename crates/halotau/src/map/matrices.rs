@@ -53,7 +53,8 @@ impl Run<'_, '_> {
                     .map(|&at| task.whole_two_time(&rings, at, self.geometry(&rings, at)))
                     .collect();
                 for (at, two_time) in chunk.iter().zip(made) {
-                    region.add(index(at), &two_time);
+                    let at = index(at);
+                    region.add(at, &two_time, &results[at].curves.valid);
                 }
             }
         }

@@ -58,6 +58,19 @@ pub(super) struct PositionTask<'a> {
     pub(super) classes: Option<(LagClasses, f64)>,
     /// Where that is cheaper than all pairs of scans.
     pub(super) fourier: Option<FourierSums>,
+    /// Whether the means of the ring's pixels are taken, for the baseline of distant positions.
+    pub(super) wants_means: bool,
+}
+
+/// What is taken from the counts of one position.
+pub(super) struct FromCounts {
+    pub(super) curves: PositionCurves,
+    /// G, where g is computed from it.
+    pub(super) two_time: Option<Array2<f64>>,
+    /// What the tests of the dynamics keep of each half.
+    pub(super) records: Option<[HalfRecord; 2]>,
+    /// Mean over scans of each pixel over its ring's mean.
+    pub(super) ring_means: Option<Vec<f64>>,
 }
 
 /// Student's quantiles that the intervals and flags of a position need.
@@ -163,6 +176,7 @@ impl<'a> PositionTask<'a> {
             fitter: None,
             classes: None,
             fourier: None,
+            wants_means: false,
         };
         task.fourier = task
             .prefers_fourier()
@@ -242,16 +256,18 @@ impl<'a> PositionTask<'a> {
         .unwrap_or_else(|| self.two_time(rings, at, geometry))
     }
 
-    /// What is taken from the counts of one position, and G where g is computed from it.
+    /// What is taken from the counts of one position; `memory` is what they are gathered in.
     pub(super) fn take(
         &self,
         rings: &RingSeries,
         at: Position,
         geometry: &Geometry,
-    ) -> (PositionCurves, Option<Array2<f64>>, Option<[HalfRecord; 2]>) {
+        memory: &mut PixelSeries,
+    ) -> FromCounts {
         let valid = valid_times(rings, at, self.measured);
-        let counts = PixelSeries::gather(rings, (at.row, at.col), &geometry.pixels, None);
-        let (curves, part_curves) = self.curves(&counts, &valid, geometry);
+        let place = (at.row, at.col);
+        let counts = std::mem::take(memory).gathered_again(rings, place, &geometry.pixels, None);
+        let (curves, part_curves, ring_means) = self.curves(&counts, &valid, geometry);
         let (fluctuation, of_parts) =
             self.fluctuation(&counts, &valid, geometry, rings.is_integer());
         let quality = self.data_quality(rings, at, geometry, &counts, &curves, &fluctuation);
@@ -260,15 +276,20 @@ impl<'a> PositionTask<'a> {
         } else {
             self.parts(part_curves, &of_parts)
         };
-        let taken = PositionCurves {
-            g: curves.g,
-            without: curves.without,
-            valid: curves.valid,
-            fluctuation,
-            quality,
-            parts,
-        };
-        (taken, curves.two_time, records)
+        *memory = counts;
+        FromCounts {
+            curves: PositionCurves {
+                g: curves.g,
+                without: curves.without,
+                valid: curves.valid,
+                fluctuation,
+                quality,
+                parts,
+            },
+            two_time: curves.two_time,
+            records,
+            ring_means,
+        }
     }
 
     /// All results of one position, `place` in the region.

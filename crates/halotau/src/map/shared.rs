@@ -8,7 +8,8 @@ use crate::correlate::{
     DistantPairs, FlattenSums, Flattening, MIN_AREAS_FOR_PIXEL_FLATTENING, Normalization,
 };
 use crate::error::Result;
-use crate::ring::RingSeries;
+use crate::relax::Baseline;
+use crate::ring::{PixelSeries, RingSeries};
 use crate::series::{Position, Warning};
 
 /// Positions that enter the baseline of distant pairs at most.
@@ -22,7 +23,11 @@ impl Run<'_, '_> {
         }
         let mut warnings = Vec::new();
         let (flattening, pattern) = self.flatten(&mut warnings)?;
-        let distant_baseline = self.distant_baseline(pattern.as_deref())?;
+        let distant_baseline = if self.needs_distant_baseline() {
+            self.distant_baseline(pattern.as_deref())?
+        } else {
+            None
+        };
         Ok(Common {
             flattening,
             pattern,
@@ -49,7 +54,7 @@ impl Run<'_, '_> {
                     .par_iter()
                     .map(|&at| {
                         let geometry = self.geometry(&rings, at);
-                        self.normalized_sums(&rings, at, &geometry.ring, None)
+                        self.normalized_sums(&rings, at, &geometry.ring)
                     })
                     .collect();
                 parts.iter().for_each(|part| sums.add(part));
@@ -81,29 +86,47 @@ impl Run<'_, '_> {
         Ok((Some(flattening), Some(pattern)))
     }
 
-    fn distant_baseline(&self, flatten: Option<&[f64]>) -> Result<Option<f64>> {
+    /// Whether the baseline of distant positions must be known before any position is looked at: it is fitted with, or tested with. Else
+    /// it is measured on the way.
+    pub(super) fn needs_distant_baseline(&self) -> bool {
+        self.recipe.relaxation.baseline == Baseline::DistantPairs || self.recipe.dynamics.tests
+    }
+
+    /// No positions yet, of which there will be a baseline.
+    pub(super) fn distant_pairs(&self) -> Option<DistantPairs> {
         // Positions whose rings are of different pixels cannot be multiplied pixel by pixel.
-        if !self.geometries.is_common()
-            || self.recipe.dynamics.normalization == Normalization::PerPixel
-        {
-            return Ok(None);
-        }
+        let can_be = self.geometries.is_common()
+            && self.recipe.dynamics.normalization != Normalization::PerPixel;
+        can_be.then(|| DistantPairs::new(2.0 * self.probe_steps()))
+    }
+
+    /// Whether a position is one of those that the baseline is made of.
+    pub(super) fn enters_distant_baseline(&self, place: Position) -> bool {
         let n_cols = self.reduction.n_cols();
         let stride = (self.reduction.n_rows() * n_cols).div_ceil(MAX_DISTANT_POSITIONS);
-        let mut pairs = DistantPairs::new(2.0 * self.probe_steps());
+        (place.row * n_cols + place.col).is_multiple_of(stride)
+    }
+
+    fn distant_baseline(&self, flatten: Option<&[f64]>) -> Result<Option<f64>> {
+        let Some(mut pairs) = self.distant_pairs() else {
+            return Ok(None);
+        };
+        let annulus = &self.reduction.annulus;
         for shard in self.reduction.shards() {
             let rings = (self.load)(&shard)?;
             let chosen: Vec<(Position, Position)> = positions_of(&shard)
                 .into_iter()
                 .map(|at| (at, self.place(&rings, at)))
-                .filter(|(_, place)| (place.row * n_cols + place.col).is_multiple_of(stride))
+                .filter(|&(_, place)| self.enters_distant_baseline(place))
                 .collect();
             let means: Vec<Vec<f64>> = chosen
                 .par_iter()
                 .map(|&(at, _)| {
-                    let geometry = self.geometry(&rings, at);
-                    let sums = self.normalized_sums(&rings, at, &geometry.ring, flatten);
-                    sums.means_of(&geometry.ring)
+                    let ring = &self.geometry(&rings, at).ring;
+                    let factors = geometry::factors(ring, annulus, flatten);
+                    let place = (at.row, at.col);
+                    let series = PixelSeries::gather(&rings, place, ring, factors.as_deref());
+                    DistantPairs::series_mean(&series, ring.len(), &self.valid_times(&rings, at))
                 })
                 .collect();
             for ((_, place), mean) in chosen.into_iter().zip(means) {
@@ -114,21 +137,15 @@ impl Run<'_, '_> {
     }
 
     /// Sums of the counts of some pixels of a position over their mean in each scan.
-    fn normalized_sums(
-        &self,
-        rings: &RingSeries,
-        at: Position,
-        pixels: &[usize],
-        flatten: Option<&[f64]>,
-    ) -> FlattenSums {
+    fn normalized_sums(&self, rings: &RingSeries, at: Position, pixels: &[usize]) -> FlattenSums {
         let annulus = &self.reduction.annulus;
         let valid = self.valid_times(rings, at);
-        let factors = geometry::factors(pixels, annulus, flatten);
+        let factors = geometry::factors(pixels, annulus, None);
         let place = (at.row, at.col);
         FlattenSums::of_counts(rings, place, pixels, factors.as_deref(), &valid).unwrap_or_else(
             || {
                 let mut sums = FlattenSums::new(annulus.len());
-                let counts = geometry::counts(rings, at, pixels, annulus, flatten);
+                let counts = geometry::counts(rings, at, pixels, annulus, None);
                 sums.add_position(counts.view(), pixels, &valid);
                 sums
             },

@@ -21,11 +21,11 @@ const BLOCK_PIXELS: usize = 256;
 /// With fewer pixels a block adding up costs more than the faster products gain.
 const MIN_EXACT_PIXELS: f64 = 16.0;
 
-/// Integers up to this are exact in `f32`.
+/// Integers up to this are exact in `f32`; a count whose square comes so far fits in 16 bits.
 const EXACT_F32: f64 = 16_777_216.0;
 
 /// Counts of one position on some pixels over time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PixelSeries {
     n_times: usize,
     n_pixels: usize,
@@ -36,17 +36,26 @@ pub struct PixelSeries {
 /// `[pixel, padded time]`, and zeros behind the last pixel, so that what follows a time is always there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Values {
-    /// Integers so small that the products of a block of pixels are exact.
-    F32 {
-        values: Vec<f32>,
+    /// Integers so small that the products of a block of pixels are exact in `f32`; they take half of its room in the cache.
+    Counts {
+        values: Vec<u16>,
         block: usize,
-        /// Samples that are not zero.
-        n_events: usize,
-        /// The largest sample.
-        largest: f32,
+        /// Share of the position's samples that are not zero, on the whole annulus.
+        occupancy: f64,
+        /// The position's largest sample, on the whole annulus.
+        largest: f64,
     },
     /// Anything else; NaN marks a missing sample where there is one.
     F64 { values: Vec<f64>, has_nan: bool },
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::F64 {
+            values: Vec::new(),
+            has_nan: false,
+        }
+    }
 }
 
 impl PixelSeries {
@@ -58,15 +67,23 @@ impl PixelSeries {
         pixels: &[usize],
         factors: Option<&[f64]>,
     ) -> Self {
+        Self::default().gathered_again(rings, (row, col), pixels, factors)
+    }
+
+    /// As [`PixelSeries::gather`], in the memory of an earlier series.
+    pub(crate) fn gathered_again(
+        self,
+        rings: &RingSeries,
+        (row, col): (usize, usize),
+        pixels: &[usize],
+        factors: Option<&[f64]>,
+    ) -> Self {
         let (_, _, n_times, n_annulus) = rings.dim();
         let series = Self {
             n_times,
             n_pixels: pixels.len(),
             padded: n_times.next_multiple_of(TIME_PAD),
-            values: Values::F64 {
-                values: Vec::new(),
-                has_nan: false,
-            },
+            values: self.values,
         };
         let len = n_times * n_annulus;
         let start = (row * rings.dim().1 + col) * len;
@@ -94,15 +111,22 @@ impl PixelSeries {
             padded: self.padded,
         };
         if is_integer && factors.is_none() {
-            let mut values = vec![0.0_f32; self.len()];
-            turn(isa, counts, order, &mut values, |_, count: C| count.f32());
-            let (largest, n_events) = survey(isa, &values);
-            if let Some(block) = exact_block(f64::from(largest)) {
-                self.values = Values::F32 {
+            // In the order of memory, which also brings the counts into the cache for what comes next.
+            let (largest, n_events) = survey(isa, counts);
+            if let Some(block) = exact_block(largest.f64()) {
+                let mut values = match self.values {
+                    Values::Counts { values, .. } => values,
+                    Values::F64 { .. } => Vec::new(),
+                };
+                // All but what follows the last pixel is written.
+                values.resize(self.padded * self.n_pixels, 0);
+                turn(isa, counts, order, &mut values, |_, count: C| count.u16());
+                values.resize(values.len() + TIME_PAD, 0);
+                self.values = Values::Counts {
                     values,
                     block,
-                    n_events,
-                    largest,
+                    occupancy: n_events as f64 / counts.len().max(1) as f64,
+                    largest: largest.f64(),
                 };
                 return self;
             }
@@ -128,7 +152,7 @@ impl PixelSeries {
         for (pixel, factor) in pixels {
             let part = pixel * padded..(pixel + 1) * padded;
             match &self.values {
-                Values::F32 { values: own, .. } => {
+                Values::Counts { values: own, .. } => {
                     values.extend(own[part].iter().map(|&count| f64::from(count) * factor));
                 }
                 Values::F64 { values: own, .. } => {
@@ -147,10 +171,10 @@ impl PixelSeries {
         }
     }
 
-    /// The largest count, where all are small integers.
+    /// The largest count of the position on the annulus, where all are small integers.
     pub(crate) fn largest(&self) -> Option<f64> {
         match self.values {
-            Values::F32 { largest, .. } => Some(f64::from(largest)),
+            Values::Counts { largest, .. } => Some(largest),
             Values::F64 { .. } => None,
         }
     }
@@ -197,7 +221,7 @@ impl PixelSeries {
     pub(crate) fn array(&self, pixels: Range<usize>) -> Array2<f64> {
         let shape = (self.padded, pixels.len()).f();
         let values = match &self.values {
-            Values::F32 { values, .. } => {
+            Values::Counts { values, .. } => {
                 let part = &values[pixels.start * self.padded..pixels.end * self.padded];
                 part.iter().map(|&value| f64::from(value)).collect()
             }
@@ -217,41 +241,42 @@ fn exact_block(largest: f64) -> Option<usize> {
 }
 
 dispatch! {
-    /// The largest of some numbers that are not negative, and how many are not zero.
-    fn survey(values: &[f32]) -> (f32, usize) {
-        survey_in_vectors(values)
+    /// The largest of some counts, and how many are not zero.
+    fn survey [C: Stored] [C] (counts: &[C]) -> (C, usize) {
+        survey_in_vectors(counts)
     }
 }
 
 #[inline(always)]
-fn survey_in_vectors(values: &[f32]) -> (f32, usize) {
-    let mut largest = [0.0_f32; TIME_PAD];
+fn survey_in_vectors<C: Stored>(counts: &[C]) -> (C, usize) {
+    /// Counts of a vector of the widest processor, where they are of 16 bits.
+    const LANES: usize = 32;
+    let zero = C::default();
+    let mut largest = [zero; LANES];
     let mut n_events = 0_usize;
-    // So few vectors at once that their numbers are exact in 32 bits.
-    for part in values.chunks(TIME_PAD << 16) {
-        let mut n_here = [0_u32; TIME_PAD];
-        let (vectors, rest) = part.as_chunks::<TIME_PAD>();
+    // So few vectors at once that their numbers are exact in 16 bits.
+    for part in counts.chunks(LANES * usize::from(u16::MAX)) {
+        let mut n_here = [0_u16; LANES];
+        let (vectors, rest) = part.as_chunks::<LANES>();
         for vector in vectors {
-            for at in 0..TIME_PAD {
+            for at in 0..LANES {
                 // Not `max`, which has a rule of its own for NaN; counts are none.
                 largest[at] = if vector[at] > largest[at] {
                     vector[at]
                 } else {
                     largest[at]
                 };
-                n_here[at] += u32::from(vector[at] != 0.0);
+                n_here[at] += u16::from(vector[at] != zero);
             }
         }
-        for (largest, &value) in largest.iter_mut().zip(rest) {
-            *largest = value.max(*largest);
-            n_events += usize::from(value != 0.0);
+        for (largest, &count) in largest.iter_mut().zip(rest) {
+            *largest = if count > *largest { count } else { *largest };
+            n_events += usize::from(count != zero);
         }
-        n_events += n_here.iter().map(|&n| n as usize).sum::<usize>();
+        n_events += n_here.iter().map(|&n| usize::from(n)).sum::<usize>();
     }
-    let largest = largest
-        .iter()
-        .fold(0.0, |largest: f32, &value| value.max(largest));
-    (largest, n_events)
+    let larger = |most: C, &count: &C| if count > most { count } else { most };
+    (largest.iter().fold(zero, larger), n_events)
 }
 
 #[cfg(test)]
@@ -290,13 +315,11 @@ mod tests {
 
     #[test]
     fn every_processor_finds_the_largest_and_the_events() {
-        let values: Vec<f32> = (0..1000_u16)
-            .map(|at| f32::from((at * 37) % 251 / 5))
-            .collect();
+        let counts: Vec<u16> = (0..1000_u16).map(|at| (at * 37) % 251 / 5).collect();
         for isa in Isa::all() {
-            for part in [&values[..], &values[..5]] {
-                let most = part.iter().fold(0.0_f32, |most, &value| most.max(value));
-                let n_events = part.iter().filter(|&&value| value != 0.0).count();
+            for part in [&counts[..], &counts[..5]] {
+                let most = part.iter().copied().max().unwrap_or(0);
+                let n_events = part.iter().filter(|&&count| count != 0).count();
                 assert_eq!(survey(isa, part), (most, n_events));
             }
         }

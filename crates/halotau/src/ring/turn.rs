@@ -7,26 +7,30 @@
 //! Sixteen scans by sixteen or more neighboring pixels are turned at once, in registers where counts are of 16 bits. The neighbors
 //! are then written each to its place, from the first time to the last, before the next are read: memory is read in whole lines of
 //! the cache, and written in runs as long as the series.
+//!
+//! All is spelled in loops: what arrays are mapped with is not always inlined, and then lacks the instructions of this processor.
 
 use super::pixel_series::TIME_PAD;
 use crate::simd::dispatch;
 
 /// A count, as it is stored.
-pub(super) trait Stored: Copy + Default {
-    /// Annulus pixels that are turned together.
+pub(super) trait Stored: Copy + Default + PartialOrd {
+    /// Annulus pixels that are turned together, [`MOST_WIDTH`] at most.
     const WIDTH: usize;
 
-    fn f32(self) -> f32;
+    /// A count that fits.
+    fn u16(self) -> u16;
     fn f64(self) -> f64;
 
-    /// Shows each of [`Self::WIDTH`] pixels from `first` on with its counts in sixteen scans, `[time, annulus pixel]`.
-    fn columns(
-        scans: &[Self],
-        n_annulus: usize,
-        first: usize,
-        see: impl FnMut(usize, [Self; TIME_PAD]),
-    );
+    /// Turns [`Self::WIDTH`] pixels from `first` on in sixteen scans, `[time, annulus pixel]`.
+    fn columns(scans: &[Self], n_annulus: usize, first: usize, columns: &mut Columns<Self>);
 }
+
+/// Pixels that are turned together at most.
+const MOST_WIDTH: usize = 4 * WORDS;
+
+/// The counts of some pixels in sixteen scans.
+type Columns<C> = [[C; TIME_PAD]; MOST_WIDTH];
 
 macro_rules! impl_stored {
     ($columns:ident, $width:expr; $($t:ty),*) => {$(
@@ -34,8 +38,8 @@ macro_rules! impl_stored {
             const WIDTH: usize = $width;
 
             #[inline(always)]
-            fn f32(self) -> f32 {
-                self as f32
+            fn u16(self) -> u16 {
+                self as u16
             }
 
             #[inline(always)]
@@ -44,13 +48,8 @@ macro_rules! impl_stored {
             }
 
             #[inline(always)]
-            fn columns(
-                scans: &[Self],
-                n_annulus: usize,
-                first: usize,
-                see: impl FnMut(usize, [Self; TIME_PAD]),
-            ) {
-                $columns(scans, n_annulus, first, see)
+            fn columns(scans: &[Self], n_annulus: usize, first: usize, columns: &mut Columns<Self>) {
+                $columns(scans, n_annulus, first, columns)
             }
         }
     )*};
@@ -70,7 +69,7 @@ const LOWER: u64 = 0x0000_0000_ffff_ffff;
 /// A count of at most 16 bits.
 trait Narrow: Copy + Default {
     /// Four counts in a word, the first in its lowest bits.
-    fn word(counts: &[Self; 4]) -> u64;
+    fn word(counts: [Self; 4]) -> u64;
 
     /// The counts that were put into a word.
     fn counts(word: u64) -> [Self; 4];
@@ -78,26 +77,35 @@ trait Narrow: Copy + Default {
 
 impl Narrow for u16 {
     #[inline(always)]
-    fn word(counts: &[Self; 4]) -> u64 {
-        let [[a, b], [c, d], [e, f], [g, h]] = counts.map(Self::to_le_bytes);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    fn word([a, b, c, d]: [Self; 4]) -> u64 {
+        u64::from(a) | u64::from(b) << 16 | u64::from(c) << 32 | u64::from(d) << 48
     }
 
     #[inline(always)]
     fn counts(word: u64) -> [Self; 4] {
-        [0, 16, 32, 48].map(|shift| (word >> shift) as Self)
+        [
+            word as Self,
+            (word >> 16) as Self,
+            (word >> 32) as Self,
+            (word >> 48) as Self,
+        ]
     }
 }
 
 impl Narrow for u8 {
     #[inline(always)]
-    fn word(counts: &[Self; 4]) -> u64 {
-        u16::word(&counts.map(u16::from))
+    fn word([a, b, c, d]: [Self; 4]) -> u64 {
+        u16::word([u16::from(a), u16::from(b), u16::from(c), u16::from(d)])
     }
 
     #[inline(always)]
     fn counts(word: u64) -> [Self; 4] {
-        u16::counts(word).map(|count| count as Self)
+        [
+            word as Self,
+            (word >> 16) as Self,
+            (word >> 32) as Self,
+            (word >> 48) as Self,
+        ]
     }
 }
 
@@ -107,17 +115,17 @@ fn columns_of_words<C: Narrow>(
     scans: &[C],
     n_annulus: usize,
     first: usize,
-    mut see: impl FnMut(usize, [C; TIME_PAD]),
+    columns: &mut Columns<C>,
 ) {
     // [four scans][pixel of a word][word]
-    let mut columns = [[[0_u64; WORDS]; 4]; TIME_PAD / 4];
-    for (four, columns) in columns.iter_mut().enumerate() {
+    let mut turned = [[[0_u64; WORDS]; 4]; TIME_PAD / 4];
+    for (four, turned) in turned.iter_mut().enumerate() {
         let mut rows = [[0_u64; WORDS]; 4];
         for (time, row) in rows.iter_mut().enumerate() {
             let counts = &scans[(4 * four + time) * n_annulus + first..][..4 * WORDS];
             let (counts, _) = counts.as_chunks::<4>();
             for word in 0..WORDS {
-                row[word] = C::word(&counts[word]);
+                row[word] = C::word(counts[word]);
             }
         }
         let [rows_0, rows_1, rows_2, rows_3] = rows;
@@ -126,19 +134,17 @@ fn columns_of_words<C: Narrow>(
             let odd = rows_0[word] >> 16 & EVEN | rows_1[word] & !EVEN;
             let later_even = rows_2[word] & EVEN | (rows_3[word] & EVEN) << 16;
             let later_odd = rows_2[word] >> 16 & EVEN | rows_3[word] & !EVEN;
-            columns[0][word] = even & LOWER | later_even << 32;
-            columns[1][word] = odd & LOWER | later_odd << 32;
-            columns[2][word] = even >> 32 | later_even & !LOWER;
-            columns[3][word] = odd >> 32 | later_odd & !LOWER;
+            turned[0][word] = even & LOWER | later_even << 32;
+            turned[1][word] = odd & LOWER | later_odd << 32;
+            turned[2][word] = even >> 32 | later_even & !LOWER;
+            turned[3][word] = odd >> 32 | later_odd & !LOWER;
         }
     }
     for pixel in 0..4 * WORDS {
-        let mut column = [C::default(); TIME_PAD];
-        let (fours, _) = column.as_chunks_mut::<4>();
-        for (times, columns) in fours.iter_mut().zip(&columns) {
-            *times = C::counts(columns[pixel % 4][pixel / 4]);
+        let (fours, _) = columns[pixel].as_chunks_mut::<4>();
+        for four in 0..TIME_PAD / 4 {
+            fours[four] = C::counts(turned[four][pixel % 4][pixel / 4]);
         }
-        see(pixel, column);
     }
 }
 
@@ -148,17 +154,13 @@ fn columns_of_samples<C: Copy + Default>(
     scans: &[C],
     n_annulus: usize,
     first: usize,
-    mut see: impl FnMut(usize, [C; TIME_PAD]),
+    columns: &mut Columns<C>,
 ) {
-    let mut columns = [[C::default(); TIME_PAD]; TIME_PAD];
     for time in 0..TIME_PAD {
         let counts = &scans[time * n_annulus + first..][..TIME_PAD];
         for (column, &count) in columns.iter_mut().zip(counts) {
             column[time] = count;
         }
-    }
-    for (pixel, column) in columns.into_iter().enumerate() {
-        see(pixel, column);
     }
 }
 
@@ -216,6 +218,7 @@ fn turn_columns<C: Stored, T>(
     // Scans behind the last fill up the padding with zeros.
     last.resize(block_len, C::default());
     let n_blocks = counts.len().div_ceil(block_len);
+    let mut columns = [[C::default(); TIME_PAD]; MOST_WIDTH];
     let mut first = 0;
     while first < n_annulus {
         // The last pixels together with some that were turned before.
@@ -232,20 +235,20 @@ fn turn_columns<C: Stored, T>(
             } else {
                 &last
             };
-            let see = |pixel: usize, column: [C; TIME_PAD]| {
-                if slots[pixel] == NOWHERE {
-                    return;
-                }
-                let slot = slots[pixel] as usize;
-                let times = &mut values[slot * padded + block * TIME_PAD..][..TIME_PAD];
-                for (time, count) in times.iter_mut().zip(column) {
-                    *time = value(slot, count);
-                }
-            };
             if width == C::WIDTH {
-                C::columns(scans, n_annulus, start, see);
+                C::columns(scans, n_annulus, start, &mut columns);
             } else {
-                one_by_one(scans, n_annulus, width, see);
+                one_by_one(scans, n_annulus, width, &mut columns);
+            }
+            for (column, &slot) in columns.iter().zip(slots) {
+                if slot == NOWHERE {
+                    continue;
+                }
+                let slot = slot as usize;
+                let times = &mut values[slot * padded + block * TIME_PAD..][..TIME_PAD];
+                for at in 0..TIME_PAD {
+                    times[at] = value(slot, column[at]);
+                }
             }
         }
     }
@@ -253,18 +256,11 @@ fn turn_columns<C: Stored, T>(
 
 /// The plain version, for annuli of very few pixels.
 #[inline(always)]
-fn one_by_one<C: Stored>(
-    scans: &[C],
-    n_annulus: usize,
-    width: usize,
-    mut see: impl FnMut(usize, [C; TIME_PAD]),
-) {
-    for pixel in 0..width {
-        let mut column = [C::default(); TIME_PAD];
+fn one_by_one<C: Stored>(scans: &[C], n_annulus: usize, width: usize, columns: &mut Columns<C>) {
+    for (pixel, column) in columns[..width].iter_mut().enumerate() {
         for (time, count) in column.iter_mut().enumerate() {
             *count = scans[time * n_annulus + pixel];
         }
-        see(pixel, column);
     }
 }
 
@@ -300,16 +296,16 @@ mod tests {
         for isa in Isa::all() {
             let mut values = vec![0.0; 48 * pixels.len() + TIME_PAD];
             turn(isa, &counts, order, &mut values, |slot, count: C| {
-                count.f32() * (slot + 1) as f32
+                count.f64() * (slot + 1) as f64
             });
             for (slot, &pixel) in pixels.iter().enumerate() {
                 for time in 0..48 {
                     let count = if time < n_times {
-                        counts[time * n_annulus + pixel].f32()
+                        counts[time * n_annulus + pixel].f64()
                     } else {
                         0.0
                     };
-                    let expected = count * (slot + 1) as f32;
+                    let expected = count * (slot + 1) as f64;
                     assert_eq!(values[slot * 48 + time], expected, "{isa:?}");
                 }
             }
