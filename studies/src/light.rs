@@ -21,7 +21,7 @@ pub(crate) const N_TIMES: usize = 106;
 pub(crate) const STEP_S: f64 = 1048.0 / 106.0;
 pub(crate) const RECORD_S: f64 = 1048.0;
 pub(crate) const PROBE_NM: f64 = 0.78;
-const Q_STEP_PER_NM: f64 = 0.232;
+pub(crate) const Q_STEP_PER_NM: f64 = 0.232;
 
 /// Pixels of a ring behind a beam stop that comes from the left.
 #[derive(Debug, Clone)]
@@ -148,11 +148,29 @@ pub(crate) struct Sample {
     pub(crate) fluctuation: Array2<f64>,
     /// Distance of positions; none where they share nothing.
     pub(crate) step_nm: Option<f64>,
+    /// Power of Q that tau goes with; `tau_s` is that at [`MIDDLE_PER_NM`].
+    pub(crate) tau_power: f64,
 }
 
+/// Where tau is what it is said to be whatever power of Q it goes with.
+pub(crate) const MIDDLE_PER_NM: f64 = 4.4;
+
 impl Sample {
-    /// Counts `[position, time, pixel]`, positions row by row.
+    /// Counts `[position, time, pixel]`, positions row by row, with normal noise of the variance of counting.
     pub(crate) fn counts(&self, pixels: &RingPixels, seed: u64) -> Array3<f32> {
+        self.counted(pixels, seed, |mean, rng| {
+            let noise: f32 = StandardNormal.sample(rng);
+            mean + mean.sqrt() * noise
+        })
+    }
+
+    /// The same with counts that `count` draws from their expectation.
+    pub(crate) fn counted(
+        &self,
+        pixels: &RingPixels,
+        seed: u64,
+        count: impl Fn(f32, &mut Xoshiro256PlusPlus) -> f32,
+    ) -> Array3<f32> {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let (n_rows, n_cols) = self.tau_s.dim();
         let n = n_rows * n_cols;
@@ -160,12 +178,19 @@ impl Sample {
         let kernel = self.kernel();
         let reach = kernel.len() / 2;
         let (wide_rows, wide_cols) = (n_rows + 2 * reach, n_cols + 2 * reach);
-        let keep: Vec<f32> = self
-            .tau_s
-            .iter()
-            .map(|tau| (-STEP_S / tau).exp() as f32)
+        // tau of the pixels that have a field of their own, over that of the middle.
+        let own = (0..n_own).map(|own| pixels.source.iter().position(|&source| source == own));
+        let of_q: Vec<f64> = own
+            .map(|pixel| {
+                let pixel = pixel.expect("every field is some pixel's");
+                let q = pixels.row[pixel].hypot(pixels.col[pixel]) * Q_STEP_PER_NM;
+                (q / MIDDLE_PER_NM).powf(self.tau_power)
+            })
             .collect();
-        let fresh: Vec<f32> = keep.iter().map(|c| (1.0 - c * c).sqrt()).collect();
+        let keep = Array2::from_shape_fn((n, n_own), |(at, own)| {
+            let tau = self.tau_s[[at / n_cols, at % n_cols]];
+            (-STEP_S / (tau * of_q[own])).exp() as f32
+        });
         let root: Vec<f32> = self.fluctuation.iter().map(|v| v.sqrt() as f32).collect();
         let mut field = Array2::<f32>::zeros((n, 2 * n_own));
         let mut counts = Array3::<f32>::zeros((n, N_TIMES, pixels.len()));
@@ -183,12 +208,10 @@ impl Sample {
                     .zip(innovation.outer_iter())
                     .enumerate()
                 {
-                    let (c, b) = if time == 0 {
-                        (0.0, 1.0)
-                    } else {
-                        (keep[at], fresh[at])
-                    };
-                    old.zip_mut_with(&new, |old, new| *old = c * *old + b * new);
+                    for ((old, new), &c) in old.iter_mut().zip(new).zip(keep.row(at)) {
+                        let c = if time == 0 { 0.0 } else { c };
+                        *old = c * *old + (1.0 - c * c).sqrt() * new;
+                    }
                 }
             }
             for (at, mut scan) in counts
@@ -196,14 +219,13 @@ impl Sample {
                 .outer_iter_mut()
                 .enumerate()
             {
-                for (pixel, count) in scan.iter_mut().enumerate() {
+                for (pixel, value) in scan.iter_mut().enumerate() {
                     let own = pixels.source[pixel];
                     let (re, im) = (field[[at, own]], field[[at, n_own + own]]);
                     // Real and imaginary part have the variance 1 each.
                     let intensity = 1.0 - root[at] + root[at] * 0.5 * (re * re + im * im);
                     let mean = pixels.halo[pixel] * intensity;
-                    let noise: f32 = StandardNormal.sample(&mut rng);
-                    *count = mean + mean.sqrt() * noise;
+                    *value = count(mean, &mut rng);
                 }
             }
         }

@@ -2,12 +2,13 @@
 //!
 //! ```console
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- size 100       # data sets of every situation without a relation
+//! cargo run --manifest-path studies/Cargo.toml --bin relation -- one 200        # the same, of those with one tau (A8)
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- link 25        # a relation of known strength
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- power 20       # the paper's field, true rank correlation 0.4
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- arrhenius 20   # series of constant tau with the paper's records
 //! ```
 //!
-//! A second number is the first seed; after it `independent` or `overlapping` leaves out the other in `size`. The glass is made by `light.rs`: pixels of the ring 4.2-4.6 1/nm alone, so that tau and V of a half of the
+//! A second number is the first seed; after it `independent` or `overlapping` leaves out the other in `size` and `one`. The glass is made by `light.rs`: pixels of the ring 4.2-4.6 1/nm alone, so that tau and V of a half of the
 //! directions rest on about 14 speckles, a seventh of what the band holds.
 
 mod light;
@@ -76,6 +77,7 @@ impl Truth {
             tau_s,
             fluctuation,
             step_nm,
+            tau_power: 0.0,
         }
     }
 }
@@ -173,9 +175,20 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
     (mean, (variance / n).sqrt())
 }
 
-fn size(n_sets: u64, first: u64, only: Option<&str>) {
+/// Largest distance of p-values from even ones over what 5 % of even ones exceed (Kolmogorov and Smirnov).
+fn unevenness(mut p_values: Vec<f64>) -> f64 {
+    p_values.sort_by(f64::total_cmp);
+    let n = p_values.len() as f64;
+    let distances = p_values.iter().enumerate().map(|(rank, p)| {
+        let (below, above) = (rank as f64 / n, (rank + 1) as f64 / n);
+        (p - below).abs().max((p - above).abs())
+    });
+    distances.fold(0.0, f64::max) * n.sqrt() / 1.358
+}
+
+fn size(n_sets: u64, first: u64, only: Option<&str>, one_tau: bool) {
     println!(
-        "layout,speckles at -Q,situation,data sets,positions,found at 5 %,mean r,error,tau halves,V halves,\
+        "layout,speckles at -Q,situation,data sets,positions,found at 5 %,mean r,error,unevenness of p,tau halves,V halves,\
          phases found,torus found,coupled rho,predicted as here,predicted one tau"
     );
     let (mut all, mut all_found) = (0, 0);
@@ -197,7 +210,11 @@ fn size(n_sets: u64, first: u64, only: Option<&str>) {
             (true, Truth::TauVaries),
             (true, Truth::Both(0.0)),
         ] {
+            if one_tau && !matches!(truth, Truth::One(_)) {
+                continue;
+            }
             let pixels = RingPixels::new(4.2, 4.6, friedel);
+            let mut p_values = Vec::new();
             let (mut found, mut phases, mut torus) = (0, 0, 0);
             let mut columns: [Vec<f64>; 6] = Default::default();
             for seed in first..first + n_sets {
@@ -207,6 +224,7 @@ fn size(n_sets: u64, first: u64, only: Option<&str>) {
                 let relation = maps.relation();
                 let checks = maps.checks(seed);
                 found += u64::from(relation.p_value < 0.05);
+                p_values.push(relation.p_value);
                 phases += u64::from(checks.p_phases < 0.05);
                 torus += u64::from(checks.p_torus < 0.05);
                 let numbers = [
@@ -225,12 +243,13 @@ fn size(n_sets: u64, first: u64, only: Option<&str>) {
             let [r, tau, v, coupled, as_here, one_tau] =
                 columns.map(|column| mean_and_error(&column));
             println!(
-                "{layout},{},{},{n_sets},{},{found},{:.4},{:.4},{:.3},{:.3},{phases},{torus},{:.3},{:.3},{:.3}",
+                "{layout},{},{},{n_sets},{},{found},{:.4},{:.4},{:.2},{:.3},{:.3},{phases},{torus},{:.3},{:.3},{:.3}",
                 if friedel { "the same" } else { "others" },
                 truth.name(),
                 n_sets as usize * shape.0 * shape.1,
                 r.0,
                 r.1,
+                unevenness(p_values),
                 tau.0,
                 v.0,
                 coupled.0,
@@ -322,6 +341,7 @@ fn arrhenius(n_series: u64, first: u64) {
                             tau_s: Array2::from_elem((10, n_positions / 10), tau_s / slower),
                             fluctuation: Array2::from_elem((10, n_positions / 10), 0.55),
                             step_nm: None,
+                            tau_power: 0.0,
                         };
                         let counts = sample.counts(&pixels, seed * 8 + index as u64);
                         let taus = taus(&counts, &pixels, &all, slower * STEP_S, estimator, index);
@@ -398,6 +418,9 @@ fn main() {
                 pixels.n_speckles(&all)
             );
         }
-        _ => size(n, first, arguments.get(3).map(String::as_str)),
+        what => {
+            let only = arguments.get(3).map(String::as_str);
+            size(n, first, only, what == Some("one"));
+        }
     }
 }

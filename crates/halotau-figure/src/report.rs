@@ -9,6 +9,7 @@ mod headline;
 mod heterogeneity;
 mod html;
 mod methods;
+mod q_dependence;
 mod relation;
 mod sections;
 

@@ -25,6 +25,7 @@ use halotau::drift::Drift;
 use halotau::dynamics::Dynamics;
 use halotau::heterogeneity::Heterogeneity;
 use halotau::ndarray::Array2;
+use halotau::q_dependence::QDependence;
 use halotau::recipe::Recipe;
 use halotau::relate::{CombinedRelation, DecoupledRelation, RelationChecks, StructureDynamics};
 use halotau::relax::KwwFit;
@@ -93,6 +94,10 @@ pub struct TemperatureSummary {
     pub flattening: Option<Flattening>,
     /// How many times wider than the curvature of the likelihood the intervals of tau are; where it was used.
     pub interval_factor: Option<f64>,
+    /// Whether tau is the same over the ring that the likelihood takes as one.
+    pub q_dependence: Option<QDependence>,
+    /// What that says.
+    pub q_dependence_verdict: Option<String>,
     /// Baseline of g from distant pairs of positions.
     pub distant_baseline: Option<f64>,
     /// The maps in a few numbers.
@@ -230,6 +235,8 @@ impl TemperatureSummary {
             n_ring_speckles: analysis.n_ring_speckles,
             flattening: analysis.flattening,
             interval_factor: analysis.interval_factor,
+            q_dependence: analysis.q_dependence.clone(),
+            q_dependence_verdict: analysis.q_dependence.as_ref().map(QDependence::sentence),
             distant_baseline: analysis.distant_baseline,
             summary: analysis.summary.clone(),
             relation: analysis.relation,

@@ -23,6 +23,7 @@ use halotau::dynamics::Dynamics;
 use halotau::fluctuate::FluctuationMap;
 use halotau::heterogeneity::Heterogeneity;
 use halotau::ndarray::{Array2, Array3, Array4};
+use halotau::q_dependence::QDependence;
 use halotau::quality::Quality;
 use halotau::recipe::Recipe;
 use halotau::region::Region;
@@ -82,6 +83,9 @@ struct Attributes {
     /// Folders written before the likelihood lack it.
     #[serde(default)]
     interval_factor: Option<f64>,
+    /// Folders written before it was tested lack it.
+    #[serde(default)]
+    q_dependence: Option<QDependence>,
     distant_baseline: Option<f64>,
     ensemble_fit: KwwFit,
     examples: Option<[Position; 2]>,
@@ -198,6 +202,7 @@ pub fn write_analysis(path: &Path, analysis: &Analysis, recipe_toml: &str) -> Re
         lag_sums: analysis.lag_sums,
         flattening: analysis.flattening,
         interval_factor: analysis.interval_factor,
+        q_dependence: analysis.q_dependence.clone(),
         distant_baseline: analysis.distant_baseline,
         ensemble_fit: analysis.ensemble_fit,
         examples: analysis.examples,
@@ -338,6 +343,7 @@ pub fn read_analysis(path: &Path) -> Result<Analysis> {
         lag_sums: attributes.lag_sums,
         flattening: attributes.flattening,
         interval_factor: attributes.interval_factor,
+        q_dependence: attributes.q_dependence,
         distant_baseline: attributes.distant_baseline,
         ensemble_fit: attributes.ensemble_fit,
         examples: attributes.examples,

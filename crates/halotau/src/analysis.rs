@@ -12,6 +12,7 @@ use crate::correlate::{CorrelationCurves, Flattening, LagSums, TwoTime};
 use crate::dynamics::Dynamics;
 use crate::fluctuate::FluctuationMap;
 use crate::heterogeneity::Heterogeneity;
+use crate::q_dependence::QDependence;
 use crate::quality::Quality;
 use crate::recipe::Recipe;
 use crate::relate::{CombinedRelation, DecoupledRelation, RelationChecks, StructureDynamics};
@@ -98,6 +99,8 @@ pub struct Analysis {
     pub flattening: Option<Flattening>,
     /// How many times wider than the curvature of the likelihood the intervals of tau are, as its halves differ; where it was used.
     pub interval_factor: Option<f64>,
+    /// Whether tau is the same over the ring, where the likelihood takes it for that.
+    pub q_dependence: Option<QDependence>,
     /// Baseline from distant pairs of positions, where it was measured or could be.
     pub distant_baseline: Option<f64>,
     /// g(t) of every position.

@@ -66,6 +66,7 @@ pub mod live;
 pub mod map;
 pub mod nonfinite;
 pub mod plan;
+pub mod q_dependence;
 pub mod quality;
 pub mod rank;
 pub mod recipe;

@@ -8,6 +8,7 @@
 //! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
 
+mod bands;
 pub mod curves;
 mod dynamics;
 mod flags;
@@ -31,6 +32,7 @@ use crate::correlate::{DistantPairs, LagSums, TwoTimeKept};
 use crate::drift::align::AlignedCounts;
 use crate::dynamics::Collector;
 use crate::error::{Error, Result};
+use crate::q_dependence::QDependence;
 use crate::recipe::Recipe;
 use crate::reduce::{Reduction, Shard};
 use crate::relate::StructureDynamics;
@@ -204,6 +206,7 @@ struct Concluded<'a> {
     results: Vec<PositionResult>,
     interval_factor: Option<f64>,
     distant_baseline: Option<f64>,
+    q_dependence: Option<QDependence>,
     collector: Option<Collector>,
     /// Every position's G where asked for.
     all: Option<Array3<f64>>,
@@ -219,10 +222,12 @@ impl Run<'_, '_> {
             results,
             interval_factor,
             distant_baseline,
+            q_dependence,
             collector,
             all,
             mut warnings,
         } = concluded;
+        warnings.extend(q_dependence.as_ref().and_then(q_warning));
         let n_times = self.reduction.time.len();
         let has_matrices = self.has_matrices(&task);
         let mut matrices = taken.matrices.take().unwrap_or_default();
@@ -241,6 +246,7 @@ impl Run<'_, '_> {
         analysis.flattening = common.flattening;
         analysis.interval_factor = interval_factor;
         analysis.distant_baseline = distant_baseline;
+        analysis.q_dependence = q_dependence;
         analysis.two_time_all = all;
         let mut kept: Vec<Position> = self.recipe.dynamics.two_time_positions.clone();
         if has_matrices {
@@ -350,33 +356,34 @@ impl Run<'_, '_> {
                 taken.matrices.get_or_insert_default().region = sum;
             }
         }
-        let interval_factor = match (&modes, likelihoods) {
-            _ if !self.wants_likelihood(common) => None,
-            (Some(_), _) => {
-                let found = results.iter_mut().map(|result| result.likelihood.take());
-                taken.likelihoods = Some(Likelihoods::new(Some(found.collect())));
-                self.likelihood(
-                    &task,
-                    taken.likelihoods.as_ref(),
-                    &mut results,
-                    &mut warnings,
-                )
-            }
-            (None, found) => {
-                taken.likelihoods = found.or_else(|| Some(Likelihoods::new(None)));
-                self.likelihood(
-                    &task,
-                    taken.likelihoods.as_ref(),
-                    &mut results,
-                    &mut warnings,
-                )
-            }
-        };
+        if self.wants_likelihood(common) {
+            taken.likelihoods = match &modes {
+                Some(_) => {
+                    let found = results.iter_mut().map(|result| result.likelihood.take());
+                    Some(Likelihoods::new(Some(found.collect())))
+                }
+                None => likelihoods.or_else(|| Some(Likelihoods::new(None))),
+            };
+        }
+        let found = taken
+            .likelihoods
+            .as_ref()
+            .filter(|_| self.wants_likelihood(common));
+        let found = found.and_then(Likelihoods::positions);
+        let q_dependence = found
+            .zip(common.pattern.as_deref())
+            .and_then(|(found, pattern)| {
+                let of = (self.reduction, self.recipe, pattern);
+                bands::conclude(of, found, &results, self.probe_steps())
+            });
+        let interval_factor =
+            found.and_then(|found| self.likelihood(&task, found, &mut results, &mut warnings));
         Ok(Concluded {
             task,
             results,
             interval_factor,
             distant_baseline,
+            q_dependence,
             collector: gathered.collector,
             all: gathered.all,
             warnings,
@@ -519,11 +526,10 @@ impl Run<'_, '_> {
     fn likelihood(
         &self,
         task: &PositionTask<'_>,
-        found: Option<&Likelihoods>,
+        positions: &[Option<PositionLikelihood>],
         results: &mut [PositionResult],
         warnings: &mut Vec<Warning>,
     ) -> Option<f64> {
-        let positions: &[Option<PositionLikelihood>] = found?.positions()?;
         for (result, found) in results.iter_mut().zip(positions) {
             result.likelihood = found.clone().filter(|_| result.enters_ensemble());
         }
@@ -600,6 +606,19 @@ impl Run<'_, '_> {
     fn valid_times(&self, rings: &RingSeries, at: Position) -> Vec<bool> {
         position::valid_times(rings, at, self.measured)
     }
+}
+
+/// Whether the ring has more than one tau.
+fn q_warning(found: &QDependence) -> Option<Warning> {
+    let ratio = found.outer_over_inner;
+    found.is_dependent().then(|| {
+        let text = format!(
+            "tau is not the same over the ring that is taken as one: at its outer end it is {:.2} [{:.2}, {:.2}] times that at its inner end. The map is \
+             a mean over Q; a narrower dynamics.q_range_per_nm gives that of one Q.",
+            ratio.value, ratio.lower, ratio.upper
+        );
+        Warning::new("W054", text)
+    })
 }
 
 /// What was made of one position, and what sums over positions need of it.

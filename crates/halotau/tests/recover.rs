@@ -16,6 +16,7 @@ use halotau::rank;
 use halotau::recipe::{Profile, Recipe};
 use halotau::reduce::{ReducePlan, ReduceSettings, Shard};
 use halotau::relax::Estimator;
+use halotau::series::Samples;
 use halotau::simulate::{Simulation, SimulationSettings};
 use halotau::source::{FrameSource, MemorySeries};
 use rand::SeedableRng;
@@ -183,6 +184,12 @@ fn tau_is_unbiased_up_to_half_of_the_record() {
             unbiased.lower < 0.6 && 0.6 < unbiased.upper && (unbiased.value - 0.6).abs() < 0.015,
             "{unbiased:?}"
         );
+        let over_ring = analysis.q_dependence.unwrap();
+        assert!(!over_ring.is_dependent(), "{over_ring:?}");
+        assert!(
+            (over_ring.outer_over_inner.value - 1.0).abs() < 0.06,
+            "{over_ring:?}"
+        );
     }
     let summaries = [0.2, 1.0, 5.0]
         .map(|share| recover(&settings(5, 5, share * RECORD_S), &Recipe::default()).summary);
@@ -193,6 +200,43 @@ fn tau_is_unbiased_up_to_half_of_the_record() {
     assert!(
         censored[0] < censored[1] && censored[1] < censored[2] && censored[2] >= 23,
         "{censored:?}"
+    );
+}
+
+/// A ring whose outer part relaxes slower than its inner part is not taken for one: patterns of two experiments with 4.4 1/nm between them.
+#[test]
+fn a_ring_of_two_relaxation_times_is_told() {
+    let inner = settings(7, 7, 150.0);
+    let mut outer = inner.clone();
+    outer.glass.tau_median_s = 210.0;
+    let [inner_counts, outer_counts] = [&inner, &outer].map(|settings| {
+        let simulation = Simulation::new(settings, 0).unwrap();
+        match simulation.block(0..settings.n_rows).unwrap() {
+            Samples::U16(counts) => counts,
+            other => panic!("{other:?} are no counts of 16 bits"),
+        }
+    });
+    let (row, col) = inner.center_px();
+    let is_inner = |at: usize| {
+        let (p, q) = ((at / 54 % 54) as f64 - row, (at % 54) as f64 - col);
+        p.hypot(q) * inner.q_step_per_nm < 4.4
+    };
+    let counts = inner_counts.iter().zip(&outer_counts).enumerate();
+    let spliced: Vec<u16> = counts
+        .map(|(at, (&inner, &outer))| if is_inner(at) { inner } else { outer })
+        .collect();
+    let header = Simulation::new(&inner, 0).unwrap().header().clone();
+    let series = MemorySeries::new(header, Samples::U16(spliced)).unwrap();
+    let analysis = analyze(&series, &Recipe::default(), (row, col), inner.q_step_per_nm);
+    let found = analysis.q_dependence.unwrap();
+    assert!(found.is_dependent() && found.p_value < 1e-4, "{found:?}");
+    let ratio = found.outer_over_inner.value;
+    assert!((ratio / 1.4 - 1.0).abs() < 0.08, "{found:?}");
+    assert!(
+        analysis
+            .warnings
+            .iter()
+            .any(|warning| warning.code == "W054")
     );
 }
 

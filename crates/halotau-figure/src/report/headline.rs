@@ -204,6 +204,7 @@ fn sentences(input: &ReportInput<'_>) -> Vec<String> {
     if let Some(alike) = super::energy::alike_sentence(study) {
         sentences.push(alike);
     }
+    sentences.extend(super::q_dependence::sentence(input));
     sentences.extend(super::heterogeneity::sentence(input));
     let relations: Vec<String> = study
         .analyses

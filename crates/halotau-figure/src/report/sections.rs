@@ -11,7 +11,7 @@ use super::dynamics;
 use super::headline::{censored_share, name, percent};
 use super::html::{Page, Table};
 use super::methods::{BIBTEX, CITATION};
-use super::{energy, heterogeneity, relation};
+use super::{energy, heterogeneity, q_dependence, relation};
 use crate::caption::level;
 use crate::scale::{short_number, significant, with_interval};
 use crate::svg::{POINTS_PER_MM, escape};
@@ -129,6 +129,7 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
     }
     page.table(&dynamics);
     page.table(&structure);
+    q_dependence::write(page, input);
     heterogeneity::write(page, input);
     relation::write(page, input);
     energy::write(page, input, &interval);

@@ -10,6 +10,7 @@ use halotau::dynamics::four_point::AtDistance;
 use halotau::fluctuate::FluctuationMap;
 use halotau::heterogeneity::{Heterogeneity, MapVariation};
 use halotau::ndarray::{Array2, Array3};
+use halotau::q_dependence::{QBand, QDependence};
 use halotau::quality::Quality;
 use halotau::recipe::{Recipe, Region};
 use halotau::reduce::Reduction;
@@ -184,6 +185,7 @@ pub(crate) fn analysis(
         lag_sums: LagSums::Pairs,
         flattening: None,
         interval_factor: Some(1.75),
+        q_dependence: Some(q_dependence()),
         distant_baseline: Some(1.002),
         curves: CorrelationCurves {
             n_pairs: (1..n_times).rev().collect(),
@@ -254,6 +256,30 @@ pub(crate) fn analysis(
              The total is used; tau scales with it.",
         )],
         quality,
+    }
+}
+
+/// Bands of the ring whose tau differs.
+fn q_dependence() -> QDependence {
+    let about = |value: f64| Estimate {
+        value,
+        error: 0.03,
+        lower: value - 0.06,
+        upper: value + 0.06,
+    };
+    let band = |q_min_per_nm: f64, ratio: f64| QBand {
+        q_min_per_nm,
+        q_max_per_nm: q_min_per_nm + 1.4,
+        q_per_nm: q_min_per_nm + 0.7,
+        tau_ratio: about(ratio),
+    };
+    QDependence {
+        bands: vec![band(3.0, 1.1), band(4.4, 0.9)],
+        n_positions: 900,
+        n_effective: 120.0,
+        p_value: 1e-5,
+        outer_over_inner: about(0.82),
+        slope: about(-0.55),
     }
 }
 

@@ -212,9 +212,33 @@ fn series_fields(analysis: &Analysis) -> Vec<(String, String)> {
             of_decoupled(|r| r.fluctuation_reliability),
         ),
     ]);
+    fields.extend(over_ring(analysis));
     fields.extend(variation(analysis));
     fields.extend(checks(analysis));
     fields
+}
+
+/// Whether tau is the same over the ring; empty where it was not tested.
+fn over_ring(analysis: &Analysis) -> Vec<(String, String)> {
+    let found = analysis.q_dependence.as_ref();
+    let ratio = found.map(|found| found.outer_over_inner);
+    let slope = found.map(|found| found.slope);
+    [
+        ("tau_outer_over_inner", ratio.map(|ratio| ratio.value)),
+        ("tau_outer_over_inner_lower", ratio.map(|ratio| ratio.lower)),
+        ("tau_outer_over_inner_upper", ratio.map(|ratio| ratio.upper)),
+        ("ln_tau_over_ln_q", slope.map(|slope| slope.value)),
+        ("ln_tau_over_ln_q_lower", slope.map(|slope| slope.lower)),
+        ("ln_tau_over_ln_q_upper", slope.map(|slope| slope.upper)),
+        ("one_tau_over_ring_p", found.map(|found| found.p_value)),
+        (
+            "over_ring_n_effective",
+            found.map(|found| found.n_effective),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), number(value.unwrap_or(f64::NAN))))
+    .collect()
 }
 
 /// How the maps vary beyond their noise; empty where it was not measured.

@@ -46,6 +46,7 @@ fn what_is_absent_stays_absent() {
         two_time_all: None,
         flattening: None,
         interval_factor: None,
+        q_dependence: None,
         distant_baseline: None,
         examples: None,
         ensemble_g: Vec::new(),

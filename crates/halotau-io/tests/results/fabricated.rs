@@ -16,6 +16,7 @@ use halotau::dynamics::Dynamics;
 use halotau::fluctuate::FluctuationMap;
 use halotau::heterogeneity::{Heterogeneity, MapVariation};
 use halotau::ndarray::{Array1, Array2, Array3, Array4};
+use halotau::q_dependence::{QBand, QDependence};
 use halotau::quality::Quality;
 use halotau::recipe::{Recipe, Region};
 use halotau::reduce::{Reduction, Shard};
@@ -315,6 +316,19 @@ pub(crate) fn analysis() -> Analysis {
         n_ring_speckles: Some(42.25),
         flattening: Some(Flattening::Radial),
         interval_factor: Some(1.75),
+        q_dependence: Some(QDependence {
+            bands: vec![QBand {
+                q_min_per_nm: 3.0,
+                q_max_per_nm: 3.7,
+                q_per_nm: 3.4,
+                tau_ratio: estimate(&mut stream),
+            }],
+            n_positions: 19,
+            n_effective: f64::NAN,
+            p_value: 0.25,
+            outer_over_inner: estimate(&mut stream),
+            slope: Estimate::not_known(),
+        }),
         distant_baseline: Some(1.000_3),
         curves: CorrelationCurves {
             lag_s: (1..N_TIMES).map(|lag| lag as f64 * 9.887).collect(),

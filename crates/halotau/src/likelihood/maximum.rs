@@ -237,11 +237,31 @@ impl Likelihood<'_> {
         }
     }
 
+    /// D at distances from ln tau of a maximum that other cells may have, V being free, over D at that maximum.
+    pub(crate) fn around<const N: usize>(
+        &self,
+        maximum: &Maximum,
+        distances: &[f64; N],
+    ) -> [f64; N] {
+        let (here, start) = self.free_variance_from(maximum.ln_tau, maximum.ln_variance);
+        distances.map(|distance| {
+            let ln_variance = start + maximum.slope * distance;
+            let (deviance, _) = self.free_variance_from(maximum.ln_tau + distance, ln_variance);
+            deviance - here
+        })
+    }
+
     /// The lowest D at a tau.
     fn free_variance(&self, ln_tau: f64, maximum: &Maximum) -> f64 {
         let far = (ln_tau - maximum.ln_tau).clamp(-3.0, 3.0);
+        let start = maximum.ln_variance + maximum.slope * far;
+        self.free_variance_from(ln_tau, start).0
+    }
+
+    /// The lowest D at a tau, and ln V there, from a start.
+    fn free_variance_from(&self, ln_tau: f64, ln_variance: f64) -> (f64, f64) {
         let clamp = |value: f64| value.clamp(LN_VARIANCE[0], LN_VARIANCE[1]);
-        let mut y = clamp(maximum.ln_variance + maximum.slope * far);
+        let mut y = clamp(ln_variance);
         let mut lowest = f64::INFINITY;
         for _ in 0..12 {
             let h = STENCIL;
@@ -260,7 +280,7 @@ impl Likelihood<'_> {
                 y = clamp(y - MAX_STEP * slope.signum());
             }
         }
-        lowest
+        (lowest, y)
     }
 }
 

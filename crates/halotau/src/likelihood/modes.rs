@@ -58,6 +58,17 @@ pub(crate) struct CellSeries {
 }
 
 impl CellSeries {
+    /// The counts of some cells.
+    pub(crate) fn of_cells(&self, chosen: &[usize]) -> Self {
+        let counts = chosen.iter().flat_map(|&cell| self.of_cell(cell));
+        Self {
+            counts: counts.copied().collect(),
+            noise: chosen.iter().map(|&cell| self.noise[cell]).collect(),
+            missing: chosen.iter().map(|&cell| self.missing[cell]).collect(),
+            n_times: self.n_times,
+        }
+    }
+
     /// The counts of one cell over time.
     pub(crate) fn of_cell(&self, cell: usize) -> &[f64] {
         &self.counts[cell * self.n_times..(cell + 1) * self.n_times]

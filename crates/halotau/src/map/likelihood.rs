@@ -1,5 +1,6 @@
 //! The likelihood of every position: which cells there are, what the modes hold, and what is made of each fit.
 
+use super::bands::Bands;
 use super::curves::PositionCurves;
 use super::geometry::{Geometries, Geometry, guard_per_nm};
 use super::position::{PositionResult, PositionTask, valid_times};
@@ -10,6 +11,7 @@ use crate::likelihood::{
     Cell, CellSeries, ClassSums, Coherence, CoherenceSums, Likelihood, Maximum, N_SETS, Profile,
     SpeckleModes, interval_factor,
 };
+use crate::q_dependence::{BandProfiles, MAX_BANDS, N_NODES};
 use crate::quality::Quality;
 use crate::rank;
 use crate::recipe::Recipe;
@@ -54,25 +56,38 @@ pub(super) struct PositionLikelihood {
     maximum: Option<(Maximum, Profile)>,
     /// ln tau of the field and its error by curvature from each half; NaN where there is none.
     halves: [(f64, f64); 2],
+    /// D of bands of Q, where it was asked for.
+    bands: Option<BandProfiles>,
 }
 
 impl PositionLikelihood {
     /// Where the maximum, the profile and the halves begin.
     const PROFILE: usize = 1 + Maximum::N_NUMBERS;
     const HALVES: usize = Self::PROFILE + Profile::N_NUMBERS;
-    /// Numbers that it is kept as; the first, which is never NaN, says whether there is a maximum.
-    pub(super) const N_NUMBERS: usize = Self::HALVES + 4;
+    const BANDS: usize = Self::HALVES + 4;
+    /// Numbers that it is kept as; the first, which is never NaN, says whether there is a maximum and whether there are bands.
+    pub(super) const N_NUMBERS: usize = Self::BANDS + MAX_BANDS * N_NODES;
+
+    /// tau of the field in seconds and D of bands of Q, where there are both.
+    pub(super) fn bands(&self) -> Option<(f64, &BandProfiles)> {
+        let (maximum, _) = self.maximum.as_ref().filter(|(found, _)| found.converged)?;
+        Some((libm::exp(maximum.ln_tau), self.bands.as_ref()?))
+    }
 
     /// As numbers, for those who keep it.
     pub(super) fn to_numbers(&self) -> [f64; Self::N_NUMBERS] {
         let mut numbers = [f64::NAN; Self::N_NUMBERS];
-        numbers[0] = f64::from(u8::from(self.maximum.is_some()));
+        let has_bands = u8::from(self.bands.is_some());
+        numbers[0] = f64::from(u8::from(self.maximum.is_some()) + 2 * has_bands);
         if let Some((maximum, profile)) = &self.maximum {
             numbers[1..Self::PROFILE].copy_from_slice(&maximum.to_numbers());
             numbers[Self::PROFILE..Self::HALVES].copy_from_slice(&profile.to_numbers());
         }
         let [(one, one_error), (other, other_error)] = self.halves;
-        numbers[Self::HALVES..].copy_from_slice(&[one, one_error, other, other_error]);
+        numbers[Self::HALVES..Self::BANDS].copy_from_slice(&[one, one_error, other, other_error]);
+        if let Some(bands) = &self.bands {
+            numbers[Self::BANDS..].copy_from_slice(bands.as_flattened());
+        }
         numbers
     }
 
@@ -81,8 +96,14 @@ impl PositionLikelihood {
         let maximum = numbers[1..].first_chunk()?;
         let profile = numbers[Self::PROFILE..].first_chunk()?;
         let &[one, one_error, other, other_error] = numbers[Self::HALVES..].first_chunk()?;
+        let what = numbers[0] as u8;
+        let mut bands = [[f64::NAN; N_NODES]; MAX_BANDS];
+        bands
+            .as_flattened_mut()
+            .copy_from_slice(&numbers[Self::BANDS..]);
         Some(Self {
-            maximum: (numbers[0] != 0.0).then(|| {
+            bands: (what & 2 != 0).then_some(bands),
+            maximum: (what & 1 != 0).then(|| {
                 (
                     Maximum::from_numbers(maximum),
                     Profile::from_numbers(profile),
@@ -101,6 +122,7 @@ pub(super) struct LikelihoodTask<'a> {
     tau_bounds_s: [f64; 2],
     cells: Vec<Cell>,
     modes: SpeckleModes,
+    bands: Bands,
 }
 
 /// Positions of the region from which the modes are learned, spread evenly.
@@ -133,6 +155,7 @@ impl<'a> LikelihoodTask<'a> {
             tau_bounds_s: task.tau_bounds_s,
             cells: cells(reduction, recipe, &geometries.usual_ring(), flatten),
             modes: SpeckleModes::default(),
+            bands: Bands::default(),
         };
         let mut sample: Vec<CellSeries> = Vec::new();
         with_sample(&mut |rings, at, geometry| {
@@ -170,6 +193,8 @@ impl<'a> LikelihoodTask<'a> {
         // Dark-corrected counts and units of charge are real numbers and have a shot noise of their own.
         let is_counted = reduction.sample_type.is_unsigned();
         made.modes.calibrate(&sums, n_areas, is_counted);
+        let learned = (n_areas, is_counted);
+        made.bands = Bands::new(reduction, recipe, &made.cells, &coherence, &sample, learned);
         Ok(Some(made))
     }
 
@@ -282,8 +307,20 @@ impl<'a> LikelihoodTask<'a> {
             own.filter(|own| own.converged)
                 .map_or((f64::NAN, f64::NAN), |own| (own.ln_tau, own.ln_tau_sd))
         });
+        let place = Position {
+            row: rings.first_row + at.row,
+            col: rings.first_col + at.col,
+        };
+        let bands = maximum.and_then(|maximum| {
+            let memory = (&*steps_s, SEARCHED.value());
+            self.bands.profiles(&place, &counts, &maximum, memory)
+        });
         let maximum = maximum.map(|maximum| (maximum, whole.profile(&maximum)));
-        Some(PositionLikelihood { maximum, halves })
+        Some(PositionLikelihood {
+            maximum,
+            halves,
+            bands,
+        })
     }
 
     /// Where the search begins: least squares on g. Its own settings, so that no choice of the recipe's fit changes a digit of what is found.

@@ -147,6 +147,7 @@ pub(super) fn assemble(
         lag_sums: task.lag_sums(),
         flattening: None,
         interval_factor: None,
+        q_dependence: None,
         distant_baseline: None,
         examples: averages.examples(shape.1),
         curves,
