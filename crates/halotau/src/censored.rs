@@ -7,10 +7,14 @@
 //! ln L = Σ_(below) ln φ((y − m)/s)/s + n_beyond ln Q((c − m)/s)        y = ln value, c = ln limit, Q = 1 − Φ
 //! ```
 //!
-//! It is found by repeated expectation: with m and s, a censored y has the mean m + s h and the mean square
+//! The field calls this the Tobit estimate. The median needs no distribution: where all values share one limit, the product-limit estimate of Kaplan and Meier, and
+//! that of Turnbull, is the quantile of the values with the censored ones above all others, and there is none where half are censored.
+//!
+//! The distribution is found by repeated expectation: with m and s, a censored y has the mean m + s h and the mean square
 //! m² + s² + (c + m) s h, h = φ(a)/Q(a), a = (c − m)/s. Without censored values m and s are mean and standard deviation.
 //!
-//! Source: A. P. Dempster, N. M. Laird, D. B. Rubin, J. R. Stat. Soc. B 39, 1 (1977), doi 10.1111/j.2517-6161.1977.tb01600.x.
+//! Sources: J. Tobin, Econometrica 26, 24 (1958), doi 10.2307/1907382; E. L. Kaplan, P. Meier, J. Am. Stat. Assoc. 53, 457 (1958), doi
+//! 10.1080/01621459.1958.10501452; B. W. Turnbull, J. R. Stat. Soc. B 38, 290 (1976), doi 10.1111/j.2517-6161.1976.tb01597.x; A. P. Dempster, N. M. Laird, D. B. Rubin, J. R. Stat. Soc. B 39, 1 (1977), doi 10.1111/j.2517-6161.1977.tb01600.x.
 
 /// Rounds at most; each gains what share of the values is not censored, so that twenty are usual.
 const MAX_ROUNDS: usize = 500;
@@ -120,6 +124,37 @@ mod tests {
         // What clipping would have said.
         let plain: f64 = clipped.iter().sum::<f64>() / f64::from(n);
         assert!(plain < 0.85 * expected);
+    }
+
+    #[test]
+    fn the_median_of_values_with_one_limit_is_that_of_kaplan_and_meier() {
+        // As it is defined: at each time that ends, survival falls by the share of those still there.
+        let product_limit = |values: &[f64], limit: f64| {
+            let mut sorted = values.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            let mut survival = 1.0;
+            for (at, &value) in sorted.iter().enumerate() {
+                if value >= limit {
+                    return None;
+                }
+                survival *= 1.0 - 1.0 / (sorted.len() - at) as f64;
+                if survival <= 0.5 + 1e-12 {
+                    return Some(value);
+                }
+            }
+            None
+        };
+        let values: Vec<f64> = (0..101_u32)
+            .map(|at| f64::from(at * 37 % 101) + 1.0)
+            .collect();
+        for limit in [60.0, 80.0, 200.0] {
+            let capped: Vec<f64> = values.iter().map(|value| value.min(limit)).collect();
+            let median = crate::rank::quantile(&capped, 0.5);
+            assert_eq!(product_limit(&capped, limit), Some(median));
+        }
+        let capped: Vec<f64> = values.iter().map(|value| value.min(40.0)).collect();
+        assert_eq!(product_limit(&capped, 40.0), None);
+        assert_eq!(crate::rank::quantile(&capped, 0.5), 40.0);
     }
 
     #[test]

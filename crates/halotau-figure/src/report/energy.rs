@@ -11,8 +11,8 @@ use crate::figures::{average_name, energy_text};
 use crate::scale::{short_number, significant, with_interval};
 
 /// What the averages take for numbers.
-const AVERAGES: &str = "No average takes a time that is only known to be long for a number. The means are those of the log-normal distribution in which times \
-    beyond three records are known to be beyond and no more; the median is that of Kaplan and Meier, and there is none where half of the times are \
+const AVERAGES: &str = "No average takes a time that is only known to be long for a number. The means are Tobit's: those of the log-normal distribution of highest likelihood in which times \
+    beyond three records are known to be beyond and no more; the median is that of Kaplan and Meier (with one limit for all Turnbull's as well), and there is none where half of the times are \
     beyond; the log mean within the record takes every time beyond one record for a lower limit, so that nothing rests on extrapolated times, and \
     is shown where there are such times. An energy that holds is the same from all of them, and without any one temperature.";
 
@@ -189,7 +189,7 @@ fn alike_table(alike: &Alike, interval: &str) -> Table {
             "electrons kept",
             "log mean (s)",
             "mean (s)",
-            "median (s)",
+            "Kaplan–Meier median (s)",
             "ensemble curve (s)",
             "log mean within the record (s)",
         ],

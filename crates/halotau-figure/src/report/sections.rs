@@ -82,7 +82,7 @@ pub(super) fn results(page: &mut Page, input: &ReportInput<'_>) {
             "lower limits",
             "log mean (s)",
             "mean (s)",
-            "median (s)",
+            "Kaplan–Meier median (s)",
             "ensemble curve (s)",
             "log mean within the record (s)",
             "spread of ln τ",
