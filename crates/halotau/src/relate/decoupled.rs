@@ -236,15 +236,25 @@ pub(super) fn fisher(r: f64, n_effective: f64, level: f64) -> Estimate {
 mod tests {
     use super::super::simulated::Simulated;
     use super::*;
+    use crate::rank::spearman;
     use ndarray::Array2;
 
+    /// A7 and A8 of the acceptance checks: maps without a link have p-values evenly spread from 0 to 1 and a mean correlation of 0, where tau
+    /// and V of the same half correlate.
     #[test]
     fn maps_without_a_link_are_called_related_as_often_as_stated() {
-        for noise in [0.6, 3.0] {
+        for (noise, shared) in [(0.6, 0.1), (3.0, 0.5)] {
             let (mut found, mut naive) = (0, 0);
+            let (mut mean, mut coupled) = (0.0, 0.0);
+            let mut p_values = Vec::new();
             for seed in 0..200 {
-                let relation = Simulated::new((30, 30), noise, 0.0, seed).relation();
+                let simulated = Simulated::new((30, 30), noise, 0.0, seed);
+                let relation = simulated.relation();
                 found += usize::from(relation.p_value < 0.05);
+                p_values.push(relation.p_value);
+                mean += relation.correlation.value / 200.0;
+                let list = |map: &Array2<f64>| map.iter().copied().collect::<Vec<f64>>();
+                coupled += spearman(&list(&simulated.tau[0]), &list(&simulated.v[0])) / 200.0;
                 // The textbook, for the mean of two correlations of independent positions.
                 let z = relation.correlation.value * (2.0 * relation.n as f64).sqrt();
                 naive += usize::from(z.abs() > 1.96);
@@ -252,9 +262,21 @@ mod tests {
             // 10 of 200 with a standard error of 3.
             assert!((2..=20).contains(&found), "noise {noise}: {found} of 200");
             assert!(naive > 60, "the textbook finds {naive} of 200");
+            assert!(mean.abs() < 0.02, "noise {noise}: {mean}");
+            assert!(coupled > shared, "noise {noise}: {coupled}");
+            // Kolmogorov and Smirnov: larger in one of a hundred sets of 200 even values.
+            p_values.sort_by(f64::total_cmp);
+            let distance = p_values.iter().enumerate().map(|(rank, p)| {
+                (p - rank as f64 / 200.0)
+                    .abs()
+                    .max((p - (rank + 1) as f64 / 200.0).abs())
+            });
+            let largest = distance.fold(0.0, f64::max);
+            assert!(largest < 0.115, "noise {noise}: {largest}");
         }
     }
 
+    /// A9: the sign, and the size within 0.1.
     #[test]
     fn a_link_comes_back_without_its_noise() {
         let n = 40;
