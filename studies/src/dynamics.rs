@@ -1,7 +1,12 @@
 //! How often do the tests of the dynamics cry wolf?
 //!
-//! `cargo run --bin dynamics -- N` simulates N records of 400 independent positions, 40 speckles each, in which one relaxation time is all there
-//! is, and counts the tests below 0.05 and 0.01.
+//! ```console
+//! cargo run --manifest-path studies/Cargo.toml --bin dynamics -- 100              # records of 400 independent positions
+//! cargo run --manifest-path studies/Cargo.toml --bin dynamics -- 100 0 shared     # 24 x 24 positions under a probe of 2 steps; 0 is the first seed
+//! cargo run --manifest-path studies/Cargo.toml --bin dynamics -- 100 0 varied     # the same, and tau varies with ln 0.5 over 4 steps
+//! ```
+//!
+//! Positions have 40 speckles each, and no more than one relaxation time a position is there. Tests below 0.05 and 0.01 are counted.
 
 #![allow(clippy::unwrap_used, reason = "a study ends where it cannot go on")]
 
@@ -11,16 +16,31 @@ mod light;
 
 use std::collections::BTreeMap;
 
-use light::Light;
+use light::{Light, smooth};
 
 fn main() {
-    let n: u64 = std::env::args().nth(1).map_or(300, |n| n.parse().unwrap());
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize, or: u64| words.get(at).map_or(or, |n| n.parse().unwrap());
+    let (n, first) = (number(0, 300), number(1, 0));
+    let layout = words.get(2).map_or("apart", String::as_str);
+    let (side, probe_steps) = if layout == "apart" {
+        (20, None)
+    } else {
+        (24, Some(2.0))
+    };
     let mut below: BTreeMap<String, [u64; 2]> = BTreeMap::new();
     let mut n_flagged = 0;
     let (mut covered, mut n_intervals) = ([0; 3], [0; 3]);
-    for seed in 0..n {
+    for seed in first..first + n {
+        let ln_tau = (layout == "varied").then(|| smooth(side, 4.0, 5000 + seed));
         let light = Light {
             seed: 1000 + seed,
+            side,
+            probe_steps,
+            ln_tau: Box::new(move |row, col| {
+                let varied = ln_tau.as_ref().map_or(0.0, |map| 0.5 * map[[row, col]]);
+                0.3_f64.ln() + varied
+            }),
             ..Light::default()
         };
         let (dynamics, changed) = light.dynamics();
@@ -62,7 +82,10 @@ fn main() {
             if four.length.is_some() { 0.0 } else { 1.0 },
         );
     }
-    println!("{n} records, {n_flagged} of {} positions flagged", n * 400);
+    println!(
+        "{n} records, {n_flagged} of {} positions flagged",
+        n * (side * side) as u64
+    );
     for (name, [five, one]) in below {
         println!("{name:60} {five:4} below 0.05 {one:4} below 0.01");
     }

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::CurveSettings;
 use super::overlap::{HalfRecord, LagClasses};
-use super::tiles::{p_value, without_each};
+use super::tiles::{TileErrors, p_value, without_each};
 use super::{AtLag, ChangedPositions, PositionRecord, interval_text, p_text};
 use crate::correlate::one_time;
 use crate::relax::Stretch;
-use crate::statistics::{Estimate, jackknife_of_log, normal_quantile};
+use crate::statistics::{Estimate, normal_quantile};
 
 /// Probability that a position is flagged where nothing changes.
 pub const FLAG_RISK: f64 = 0.01;
@@ -132,6 +132,8 @@ pub(super) struct Ages<'a> {
     pub(super) tiles: &'a [Array2<f64>],
     /// Positions of each tile.
     pub(super) weights: Vec<f64>,
+    /// How errors follow from the tiles.
+    pub(super) errors: TileErrors,
 }
 
 impl Ages<'_> {
@@ -173,7 +175,7 @@ impl Ages<'_> {
         let full = tau(None);
         let replicates: Vec<f64> = (0..self.tiles.len()).map(|tile| tau(Some(tile))).collect();
         (
-            jackknife_of_log(full, &replicates, self.settings.level),
+            self.errors.of_log(full, &replicates, self.settings.level),
             std::iter::once(full).chain(replicates).collect(),
         )
     }
@@ -233,7 +235,7 @@ pub(super) fn test(ages: &Ages<'_>, n_changed: usize, n_positions: usize) -> Opt
         .collect();
     let n_tiles = ages.tiles.len();
     let relative = |classes: &[usize]| {
-        without_each(n_tiles, settings.level, |without| {
+        without_each(ages.errors, settings.level, |without| {
             let sums = classes.iter().map(|&class| slope_sums(class, without));
             let (above, below) =
                 sums.fold((0.0, 0.0), |(a, b), (above, below)| (a + above, b + below));
@@ -273,7 +275,7 @@ pub(super) fn test(ages: &Ages<'_>, n_changed: usize, n_positions: usize) -> Opt
                 .map(|block| {
                     let value =
                         |without| ages.mean(&excess, without, class * n_ages + block) / contrast;
-                    let estimate = without_each(n_tiles, settings.level, value);
+                    let estimate = without_each(ages.errors, settings.level, value);
                     (classes.age(block), estimate)
                 })
                 .filter(|(_, estimate)| estimate.value.is_finite())
@@ -294,7 +296,7 @@ pub(super) fn test(ages: &Ages<'_>, n_changed: usize, n_positions: usize) -> Opt
         contrast_slope,
         tau_early_s,
         tau_late_s,
-        ratio: jackknife_of_log(ratios[0], &ratios[1..], settings.level),
+        ratio: ages.errors.of_log(ratios[0], &ratios[1..], settings.level),
         windows,
         course,
         n_changed,

@@ -37,8 +37,9 @@ pub(super) struct Fitted {
 }
 
 impl TileMean {
-    /// `curves[tile][class]`; `None` for fewer than three tiles more than classes, or a covariance that is singular.
-    pub(super) fn new(curves: &[Vec<f64>]) -> Option<Self> {
+    /// `curves[tile][class]`, whose mean scatters `widening` times as much as they say; `None` for fewer than three tiles more than classes, or a
+    /// covariance that is singular.
+    pub(super) fn new(curves: &[Vec<f64>], widening: f64) -> Option<Self> {
         let (m, p) = (curves.len(), curves.first()?.len());
         if m < p + 2 {
             return None;
@@ -50,7 +51,7 @@ impl TileMean {
             let products = curves
                 .iter()
                 .map(|curve| (curve[a] - mean[a]) * (curve[b] - mean[b]));
-            products.sum::<f64>() / (m - 1) as f64
+            widening * widening * products.sum::<f64>() / (m - 1) as f64
         });
         Some(Self {
             n_tiles: m,
@@ -139,8 +140,8 @@ impl TileMean {
 }
 
 /// T² of a difference from zero in all components: probability of values so far from zero, for curves of tiles (or pseudo-values).
-pub(super) fn zero_p_value(curves: &[Vec<f64>]) -> f64 {
-    let Some(mean) = TileMean::new(curves) else {
+pub(super) fn zero_p_value(curves: &[Vec<f64>], widening: f64) -> f64 {
+    let Some(mean) = TileMean::new(curves, widening) else {
         return f64::NAN;
     };
     let white = mean.whitened(&mean.mean);

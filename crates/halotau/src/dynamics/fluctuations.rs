@@ -94,6 +94,7 @@ struct TileSums {
 pub(super) fn measure(field: &Field<'_>) -> Option<Fluctuations> {
     let (n_ages, n_classes) = (field.classes.n_ages(), field.classes.len());
     let n_tiles = field.tiles.len();
+    let errors = field.tiles.errors();
     let contrast = *field.mean_excess().first()?;
     if field.records.len() < 2 * n_tiles || n_ages < 5 || contrast.is_nan() || contrast <= 0.0 {
         return None;
@@ -135,15 +136,15 @@ pub(super) fn measure(field: &Field<'_>) -> Option<Fluctuations> {
         (0..n_classes)
             .map(|class| AtLag {
                 lag_s: field.classes.lag_s(class),
-                estimate: without_each(n_tiles, level, |without| value(class, without)),
+                estimate: without_each(errors, level, |without| value(class, without)),
             })
             .collect()
     };
     let cross = |tile: &TileSums| tile.cross;
-    let local = without_each(n_tiles, level, |without| {
+    let local = without_each(errors, level, |without| {
         mean(&|class| over(class, &cross, without) - common(class, without))
     });
-    let shared = without_each(n_tiles, level, |without| {
+    let shared = without_each(errors, level, |without| {
         mean(&|class| common(class, without))
     });
     Some(Fluctuations {
@@ -155,7 +156,7 @@ pub(super) fn measure(field: &Field<'_>) -> Option<Fluctuations> {
         local,
         shared_p_value: p_value_above(&shared, n_tiles),
         shared,
-        seen: without_each(n_tiles, level, |without| {
+        seen: without_each(errors, level, |without| {
             mean(&|class| over(class, &|tile| tile.both, without))
         }),
     })

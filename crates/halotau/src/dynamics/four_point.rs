@@ -121,6 +121,7 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
     let mean = field.mean_excess();
     let contrast = *mean.first()?;
     let n_tiles = field.tiles.len();
+    let errors = field.tiles.errors();
     if field.records.len() < 2 * n_tiles || mean.len() < 3 || contrast.is_nan() || contrast <= 0.0 {
         return None;
     }
@@ -158,12 +159,12 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
         (0..used.len())
             .map(|lag| AtLag {
                 lag_s: field.classes.lag_s(used[lag]),
-                estimate: without_each(n_tiles, level, |without| value(lag, without)),
+                estimate: without_each(errors, level, |without| value(lag, without)),
             })
             .collect()
     };
     let variance = at_lags(&at_zero);
-    let pooled = without_each(n_tiles, level, |without| {
+    let pooled = without_each(errors, level, |without| {
         (0..used.len())
             .map(|lag| at_zero(lag, without))
             .sum::<f64>()
@@ -187,7 +188,7 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
     } else {
         f64::NAN
     };
-    let square = without_each(n_tiles, level, |without| {
+    let square = without_each(errors, level, |without| {
         places
             .distances
             .squared_length(&products[best].values(without))
@@ -211,7 +212,7 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
         g4: (0..places.distances.distance.len())
             .map(|class| AtDistance {
                 distance: scale * places.distances.distance[class],
-                estimate: without_each(n_tiles, level, |without| {
+                estimate: without_each(errors, level, |without| {
                     let (sum, n) = products[best].values(without)[class];
                     sum / n
                 }),
@@ -223,7 +224,7 @@ pub(super) fn measure(field: &Field<'_>) -> Option<FourPoint> {
                 let per_step = wave as f64 / (N_WAVES - 1) as f64 / probe_steps;
                 AtWave {
                     wave: per_step / scale,
-                    estimate: without_each(n_tiles, level, |without| s4(best, per_step, without)),
+                    estimate: without_each(errors, level, |without| s4(best, per_step, without)),
                 }
             })
             .collect(),

@@ -181,6 +181,7 @@ impl Collector {
                 .iter()
                 .map(|part| part.n.iter().fold(0.0_f64, |most, &n| most.max(n)))
                 .collect(),
+            errors: self.tiles.errors(),
         };
         let n_changed = changed.iter().filter(|&&changed| changed).count();
         dynamics.aging = aging::test(&ages, n_changed, self.records.len());

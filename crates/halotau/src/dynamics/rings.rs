@@ -16,7 +16,7 @@ use super::tiles::{Tiles, p_value, without_each};
 use super::{interval_text, p_text};
 use crate::relax::Stretch;
 use crate::series::Position;
-use crate::statistics::{Estimate, jackknife_of_log};
+use crate::statistics::Estimate;
 
 /// tau of rings of Q.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,6 +145,7 @@ impl RingCurves {
     /// Fits the mean curves and tests their equality. `None` with fewer than two rings or six tiles.
     pub fn finish(&self) -> Option<RingTimes> {
         let n_tiles = self.tiles.len();
+        let errors = self.tiles.errors();
         if self.rings.len() < 2 || !self.tiles.are_enough() || self.n_positions < 2 * n_tiles {
             return None;
         }
@@ -189,8 +190,8 @@ impl RingCurves {
                     q_max_per_nm: geometry.q_max_per_nm,
                     q_per_nm: geometry.q_per_nm,
                     n_pixels: geometry.n_pixels,
-                    tau_s: jackknife_of_log(full[ring].tau_s, &taus, settings.level),
-                    contrast: without_each(n_tiles, settings.level, |without| match without {
+                    tau_s: errors.of_log(full[ring].tau_s, &taus, settings.level),
+                    contrast: without_each(errors, settings.level, |without| match without {
                         None => full[ring].contrast,
                         Some(tile) => replicates[ring][tile].contrast,
                     }),
@@ -225,7 +226,7 @@ impl RingCurves {
             .iter()
             .map(|ring| (ring.q_per_nm - middle).powi(2))
             .sum();
-        let slope_nm = without_each(n_tiles, settings.level, |without| {
+        let slope_nm = without_each(errors, settings.level, |without| {
             let above: f64 = rings
                 .iter()
                 .enumerate()
@@ -234,7 +235,7 @@ impl RingCurves {
             above / below
         });
         Some(RingTimes {
-            p_value: zero_p_value(&pseudo),
+            p_value: zero_p_value(&pseudo, errors.widening),
             slope_p_value: p_value(&slope_nm, n_tiles),
             slope_nm,
             rings,

@@ -176,6 +176,7 @@ impl StretchTest {
 pub(super) fn test(field: &Field<'_>, tiles: &[Vec<f64>]) -> Option<StretchTest> {
     let settings = field.settings;
     let n_tiles = tiles.len();
+    let errors = field.tiles.errors();
     if field.records.len() < 2 * N_GROUPS * n_tiles {
         return None;
     }
@@ -201,14 +202,14 @@ pub(super) fn test(field: &Field<'_>, tiles: &[Vec<f64>]) -> Option<StretchTest>
             .collect()
     };
     let fit = |without| settings.fit(&mean_curve(without), &settings.valid, free);
-    let region = without_each(n_tiles, level, |without| fit(without).stretch);
+    let region = without_each(errors, level, |without| fit(without).stretch);
     if !region.value.is_finite() {
         return None;
     }
-    let region_tau_s = without_each(n_tiles, level, |without| fit(without).tau_s);
+    let region_tau_s = without_each(errors, level, |without| fit(without).tau_s);
     let k = settings.exponent_factor.value();
     let pairs = n_pairs(&settings.valid);
-    let local = without_each(n_tiles, level, |without| {
+    let local = without_each(errors, level, |without| {
         let curve = mean_curve(without);
         let spread = spreads.spread(without);
         local_stretch(
@@ -237,7 +238,7 @@ pub(super) fn test(field: &Field<'_>, tiles: &[Vec<f64>]) -> Option<StretchTest>
         .enumerate()
         .map(|(class, &lag_s)| super::AtLag {
             lag_s,
-            estimate: without_each(n_tiles, level, |without| {
+            estimate: without_each(errors, level, |without| {
                 let kept = of_classes
                     .iter()
                     .enumerate()
@@ -253,6 +254,7 @@ pub(super) fn test(field: &Field<'_>, tiles: &[Vec<f64>]) -> Option<StretchTest>
         k,
         spread: spreads.spread(None),
         tau_s: region_tau_s.value,
+        widening: errors.widening,
     };
     let records_of_tau = settings.record_s / region_tau_s.value;
     let (models, static_share, static_p_value) = decay.models(&of_classes);
@@ -260,7 +262,7 @@ pub(super) fn test(field: &Field<'_>, tiles: &[Vec<f64>]) -> Option<StretchTest>
     Some(StretchTest {
         region,
         region_tau_s,
-        ln_tau_spread: root(&without_each(n_tiles, level, |without| {
+        ln_tau_spread: root(&without_each(errors, level, |without| {
             spreads.variance(without)
         })),
         local,
@@ -415,6 +417,8 @@ struct Decay<'a> {
     k: f64,
     spread: f64,
     tau_s: f64,
+    /// How much more mean curves scatter than tiles say.
+    widening: f64,
 }
 
 impl Decay<'_> {
@@ -446,7 +450,7 @@ impl Decay<'_> {
 
     /// All models, the share at rest and its probability.
     fn models(&self, tiles: &[Vec<f64>]) -> (Vec<Model>, f64, f64) {
-        let Some(mean) = TileMean::new(tiles) else {
+        let Some(mean) = TileMean::new(tiles, self.widening) else {
             return (Vec::new(), f64::NAN, f64::NAN);
         };
         let ln_tau = libm::log(self.tau_s);
@@ -539,6 +543,7 @@ impl Decay<'_> {
 fn groups(field: &Field<'_>, free: Stretch) -> Vec<Group> {
     let settings = field.settings;
     let (n_tiles, n_lags) = (field.tiles.len(), settings.lag_s.len());
+    let errors = field.tiles.errors();
     // [group][tile]: sum of curves, and how many.
     let mut sums = vec![vec![(vec![0.0; n_lags], 0.0); n_tiles]; N_GROUPS];
     for half in 0..2 {
@@ -579,8 +584,8 @@ fn groups(field: &Field<'_>, free: Stretch) -> Vec<Group> {
             };
             Group {
                 n: tiles.iter().map(|(_, n)| *n as usize).sum(),
-                tau_s: without_each(n_tiles, settings.level, |without| fit(without).tau_s),
-                stretch: without_each(n_tiles, settings.level, |without| fit(without).stretch),
+                tau_s: without_each(errors, settings.level, |without| fit(without).tau_s),
+                stretch: without_each(errors, settings.level, |without| fit(without).stretch),
             }
         })
         .collect()

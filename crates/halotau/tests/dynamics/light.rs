@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! I(p, t) = mean over modes of |E|²        E Gaussian, ⟨E(t) E*(t')⟩ = (1 − f) + f exp[−(|c(t) − c(t')|/tau)^stretch]
+//! ⟨E(r) E*(r + d)⟩ = exp(−ln 2 d²/F²)       where positions share a probe of the full width F, and their noise before it is given a memory
 //! ```
 
 use halotau::correlate::two_time;
@@ -19,6 +20,8 @@ use rand_xoshiro::rand_core::SeedableRng;
 pub(crate) struct Light {
     pub(crate) seed: u64,
     pub(crate) side: usize,
+    /// Full width of the probe in scan steps; none where positions share nothing.
+    pub(crate) probe_steps: Option<f64>,
     pub(crate) n_times: usize,
     /// Speckles of each half of the directions.
     pub(crate) n_speckles: usize,
@@ -38,6 +41,7 @@ impl Default for Light {
         Self {
             seed: 1,
             side: 20,
+            probe_steps: None,
             n_times: 48,
             n_speckles: 20,
             n_modes: 3,
@@ -104,12 +108,48 @@ impl Light {
         factor
     }
 
+    /// Real and imaginary parts of the fields of all pixels.
+    fn n_fields(&self) -> usize {
+        4 * self.n_speckles * self.n_modes
+    }
+
+    /// Noise of positions that share the probe, `[position][time, field]`.
+    fn shared_noise(&self, probe_steps: f64, next: &mut impl FnMut() -> f64) -> Vec<Array2<f64>> {
+        // A window of σ correlates as exp[−d²/(4σ²)].
+        let sigma = probe_steps / (2.0 * std::f64::consts::LN_2.sqrt());
+        let reach = (3.0 * sigma).ceil() as usize;
+        let mut window: Vec<f64> = (0..=2 * reach)
+            .map(|at| (-0.5 * ((at as f64 - reach as f64) / sigma).powi(2)).exp())
+            .collect();
+        let norm = window.iter().map(|w| w * w).sum::<f64>().sqrt();
+        window.iter_mut().for_each(|w| *w /= norm);
+        let (side, wide) = (self.side, self.side + 2 * reach);
+        let shape = (self.n_times, self.n_fields());
+        let mut noise = vec![Array2::<f64>::zeros(shape); side * side];
+        for time in 0..shape.0 {
+            for field in 0..shape.1 {
+                let white = Array2::from_shape_simple_fn((wide, wide), &mut *next);
+                let mut along_rows = Array2::<f64>::zeros((side, wide));
+                for (at, &weight) in window.iter().enumerate() {
+                    along_rows.scaled_add(weight, &white.slice(s![at..at + side, ..]));
+                }
+                let mut smooth = Array2::<f64>::zeros((side, side));
+                for (at, &weight) in window.iter().enumerate() {
+                    smooth.scaled_add(weight, &along_rows.slice(s![.., at..at + side]));
+                }
+                for (noise, &value) in noise.iter_mut().zip(&smooth) {
+                    noise[[time, field]] = value;
+                }
+            }
+        }
+        noise
+    }
+
     /// Counts of the pixels of both halves, `[time, pixel]`.
-    fn pixels(&self, factor: &Array2<f64>, next: &mut impl FnMut() -> f64) -> Array2<f64> {
+    fn pixels(&self, factor: &Array2<f64>, noise: &Array2<f64>) -> Array2<f64> {
         let n_pixels = 2 * self.n_speckles;
         let parts = 2 * self.n_modes;
-        let noise = Array2::from_shape_simple_fn((self.n_times, n_pixels * parts), next);
-        let fields = factor.dot(&noise);
+        let fields = factor.dot(noise);
         Array2::from_shape_fn((self.n_times, n_pixels), |(time, pixel)| {
             (0..parts)
                 .map(|part| fields[[time, pixel * parts + part]].powi(2))
@@ -131,7 +171,7 @@ impl Light {
             tau_bounds_s: [0.1 / self.n_times as f64, 100.0],
             level: 0.95,
             step_nm: 1.0,
-            probe_steps: 1.0,
+            probe_steps: self.probe_steps.unwrap_or(1.0),
         }
     }
 
@@ -142,7 +182,9 @@ impl Light {
         let valid = vec![true; self.n_times];
         (0..self.side * self.side)
             .map(|_| {
-                let matrix = two_time(self.pixels(&factor, &mut next).view()).unwrap();
+                let shape = (self.n_times, self.n_fields());
+                let noise = Array2::from_shape_simple_fn(shape, &mut next);
+                let matrix = two_time(self.pixels(&factor, &noise).view()).unwrap();
                 halotau::correlate::one_time(matrix.view(), &valid)
             })
             .collect()
@@ -152,8 +194,14 @@ impl Light {
     pub(crate) fn dynamics(&self) -> (Dynamics, usize) {
         let settings = self.settings();
         let looked_at = Array2::from_elem((self.side, self.side), true);
-        let mut collector = Collector::new(settings.clone(), Tiles::new(&looked_at, 1.0));
+        let mut collector = Collector::new(
+            settings.clone(),
+            Tiles::new(&looked_at, settings.probe_steps),
+        );
         let mut next = normal(self.seed);
+        let shared = self
+            .probe_steps
+            .map(|probe_steps| self.shared_noise(probe_steps, &mut next));
         let valid = vec![true; self.n_times];
         let pairs: Vec<usize> = (1..self.n_times).rev().collect();
         let weights = lag_weights(&pairs, Weights::LagCount);
@@ -168,7 +216,16 @@ impl Light {
                     known = Some((key, self.factor(row, col)));
                 }
                 let factor = &known.as_ref().unwrap().1;
-                let pixels = self.pixels(factor, &mut next);
+                let own;
+                let noise = match &shared {
+                    Some(shared) => &shared[row * self.side + col],
+                    None => {
+                        let shape = (self.n_times, self.n_fields());
+                        own = Array2::from_shape_simple_fn(shape, &mut next);
+                        &own
+                    }
+                };
+                let pixels = self.pixels(factor, noise);
                 let position = Position { row, col };
                 let whole = two_time(pixels.view()).unwrap();
                 collector.add_matrix(position, whole.view());
