@@ -14,6 +14,8 @@
 mod events;
 mod flatten;
 mod fourier;
+mod lags;
+mod multi_tau;
 mod pairs;
 mod per_pixel;
 mod product;
@@ -29,6 +31,8 @@ use crate::series::Position;
 
 pub use flatten::{DistantPairs, FlattenSums, MIN_AREAS_FOR_PIXEL_FLATTENING};
 pub use fourier::{FourierSums, LagSums};
+pub use lags::{LagSpacing, Lags, MIN_MULTI_TAU_TIMES};
+pub use multi_tau::MultiTau;
 pub use per_pixel::per_pixel_curve;
 pub(crate) use sectors::{RingParts, curves_of_parts};
 pub use sectors::{SectorCurves, sector_curves};
@@ -83,6 +87,8 @@ pub struct CorrelateSettings {
     pub normalization: Normalization,
     /// How the mean pattern is made.
     pub flattening: Flattening,
+    /// The lags of g.
+    pub lags: LagSpacing,
     /// Two-time matrices to keep.
     pub two_time: TwoTimeKept,
     /// Positions whose two-time matrix is kept as well.
@@ -99,6 +105,7 @@ impl Default for CorrelateSettings {
             q_range_per_nm: QRange::new(4.2, 4.6),
             normalization: Normalization::default(),
             flattening: Flattening::default(),
+            lags: LagSpacing::default(),
             two_time: TwoTimeKept::default(),
             two_time_positions: Vec::new(),
             tests: false,
@@ -107,12 +114,43 @@ impl Default for CorrelateSettings {
     }
 }
 
-/// g(t) of every position, `[row, col, lag]`, lags 1 to `n_times − 1` steps.
+impl CorrelateSettings {
+    /// The lags of a record of so many scans. All of them where a setting needs them: G of every position, and normalization by pixel.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use halotau::correlate::CorrelateSettings;
+    ///
+    /// let settings = CorrelateSettings::default();
+    /// assert_eq!(settings.lags(106).len(), 105);
+    /// assert_eq!(settings.lags(4000).len(), 79);
+    /// ```
+    pub fn lags(&self, n_times: usize) -> Lags {
+        let is_wanted = match self.lags {
+            LagSpacing::Auto => n_times >= MIN_MULTI_TAU_TIMES,
+            LagSpacing::All => false,
+            LagSpacing::MultiTau => true,
+        };
+        if is_wanted && self.allows_multi_tau() {
+            Lags::multi_tau(n_times)
+        } else {
+            Lags::all(n_times)
+        }
+    }
+
+    /// Whether g may be computed at few lags.
+    pub fn allows_multi_tau(&self) -> bool {
+        self.normalization != Normalization::PerPixel && self.two_time != TwoTimeKept::All
+    }
+}
+
+/// g(t) of every position, `[row, col, lag]`, at the lags of [`CorrelateSettings::lags`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CorrelationCurves {
     /// Mean time between scans that far apart, `[lag]`.
     pub lag_s: Vec<f64>,
-    /// Pairs of scans at each lag, without missing ones, `[lag]`.
+    /// Pairs of scans that each lag is the mean of, without missing ones, `[lag]`.
     pub n_pairs: Vec<usize>,
     /// g, `[row, col, lag]`; NaN where it cannot be computed.
     pub g: Array3<f64>,
@@ -220,14 +258,18 @@ pub fn one_time(two_time: ArrayView2<'_, f64>, valid: &[bool]) -> Vec<f64> {
 
 /// Number of pairs of valid scans at each lag, `[lag]`.
 pub fn n_pairs(valid: &[bool]) -> Vec<usize> {
-    let both = |lag: usize| valid.iter().zip(&valid[lag..]);
-    // Numbers without a branch are counted in vectors; no series has 2^32 scans.
-    (1..valid.len())
+    let n = valid.len();
+    // Few scans are missing: what they take is counted, instead of what is left.
+    let missing: Vec<usize> = (0..n).filter(|&time| !valid[time]).collect();
+    let before = |time: usize| missing.partition_point(|&missing| missing < time);
+    (1..n)
         .map(|lag| {
-            let n: u32 = both(lag)
-                .map(|(first, later)| u32::from(first & later))
-                .sum();
-            n as usize
+            let both = missing
+                .iter()
+                .filter(|&&time| time + lag < n && !valid[time + lag])
+                .count();
+            let (early, late) = (before(n - lag), missing.len() - before(lag));
+            n - lag + both - early - late
         })
         .collect()
 }

@@ -48,8 +48,8 @@ use position::{PositionResult, PositionTask};
 /// Positions whose intermediate results are in memory at once; a constant, so that sums do not depend on the machine.
 const POSITIONS_AT_ONCE: usize = 64;
 
-/// A matrix of more scans is computed only for positions that are named: 128 MiB each, and as much again while it is made.
-const MAX_MATRIX_TIMES: usize = 4_096;
+/// A matrix of more scans is computed only for positions that are named: 32 MiB each, as much again while it is made, and eight of them at the end.
+pub const MAX_MATRIX_TIMES: usize = 2_048;
 
 /// The counts of a shard, from memory or from a file.
 pub type LoadShard<'a> = dyn Fn(&Shard) -> Result<Cow<'a, RingSeries>> + Sync + 'a;
@@ -156,7 +156,8 @@ fn with_run<T>(
 ) -> Result<T> {
     check(reduction, recipe)?;
     let n_positions = reduction.n_rows() * reduction.n_cols();
-    taken.drop_unfitting(n_positions, reduction.time.len());
+    let lags = recipe.dynamics.lags(reduction.time.len());
+    taken.drop_unfitting(n_positions, &lags);
     let counts = AlignedCounts::new(reduction, &measured.alignment, load);
     let run = Run {
         reduction,
@@ -233,7 +234,7 @@ impl Run<'_, '_> {
         let mut matrices = taken.matrices.take().unwrap_or_default();
         if has_matrices {
             self.region(&task, &results, &mut matrices.region)?;
-            if task.lag_sums() == LagSums::Fourier {
+            if task.lag_sums() != LagSums::Pairs {
                 let n = matrices.region.n;
                 let text = format!(
                     "With {n_times} scans g is computed without G(t1, t2) of every position: G of the region is the mean over {n} positions, and \
@@ -241,6 +242,12 @@ impl Run<'_, '_> {
                 );
                 warnings.push(Warning::new("W044", text));
             }
+        } else {
+            let text = format!(
+                "With {n_times} scans G(t1, t2) is computed for no position but those named in dynamics.two_time_positions, and the tests of the \
+                 dynamics that need G of every position are not made.",
+            );
+            warnings.push(Warning::new("W044", text));
         }
         let mut analysis = summary::assemble(self.reduction, &task, results, warnings);
         analysis.flattening = common.flattening;
@@ -309,7 +316,7 @@ impl Run<'_, '_> {
         // The tests need G of every position.
         let collector = match task.lag_sums() {
             LagSums::Pairs => self.collector(&task, distant_baseline, &mut warnings),
-            LagSums::Fourier => None,
+            LagSums::Fourier | LagSums::MultiTau => None,
         };
         task.classes = collector
             .as_ref()

@@ -273,7 +273,7 @@ pub fn mean_relaxation_time_s(tau_s: f64, stretch: f64, factor: ExponentFactor) 
 /// (⟨g(k)⟩ − baseline over T/4 <= k <= T/3) / (⟨g(k)⟩ − baseline over k = 1, 2, 3)
 /// ```
 ///
-/// `g` is `[lag]` from lag 1 to the longest, T − 1. NaN values are left out; NaN where nothing is left
+/// `g` is `[lag]` at lags of `steps` scans, increasing, in a record of T = `n_times`. NaN values are left out; NaN where nothing is left
 /// or the short lags do not exceed the baseline.
 ///
 /// # Example
@@ -283,13 +283,17 @@ pub fn mean_relaxation_time_s(tau_s: f64, stretch: f64, factor: ExponentFactor) 
 /// let mut g = [1.0; 12];
 /// g[..3].fill(1.4);
 /// g[3] = 1.1;
-/// assert!((halotau::relax::persistence(&g, 1.0) - 0.25).abs() < 1e-12);
+/// let steps: Vec<usize> = (1..13).collect();
+/// assert!((halotau::relax::persistence(&steps, 13, &g, 1.0) - 0.25).abs() < 1e-12);
 /// ```
-pub fn persistence(g: &[f64], baseline: f64) -> f64 {
-    let n_times = g.len() + 1;
+pub fn persistence(steps: &[usize], n_times: usize, g: &[f64], baseline: f64) -> f64 {
     let mean_excess = |first: usize, last: usize| {
-        let lags = (first.max(1)..=last.min(g.len())).map(|lag| g[lag - 1]);
-        let (sum, count) = lags
+        let inside = steps
+            .iter()
+            .zip(g)
+            .filter(|(step, _)| (first..=last).contains(*step));
+        let (sum, count) = inside
+            .map(|(_, &value)| value)
             .filter(|value| value.is_finite())
             .fold((0.0, 0_usize), |(sum, count), value| {
                 (sum + (value - baseline), count + 1)

@@ -26,7 +26,7 @@ use super::{Normalization, SectorCurves, per_pixel};
 use crate::ring::PixelSeries;
 use crate::ring::pixel_series::Values;
 
-/// How the mean over pairs of scans is computed; the result is the same to 1e-12.
+/// How the mean over pairs of scans is computed. At all lags the result is the same to 1e-12.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LagSums {
@@ -35,6 +35,8 @@ pub enum LagSums {
     Pairs,
     /// By Fourier transform along time. G is computed only for the positions whose matrix is kept.
     Fourier,
+    /// At few lags, from scans that are added up the more the longer the lag. G as for `Fourier`.
+    MultiTau,
 }
 
 /// Below so many scans G of every position is cheap, and its mean over the region is kept.

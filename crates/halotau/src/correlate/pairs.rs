@@ -6,6 +6,7 @@ use ndarray::Array2;
 
 use super::events::{add_products_of_events, are_few};
 use super::product::add_products;
+use super::sectors::RingSums;
 use crate::ring::PixelSeries;
 use crate::ring::pixel_series::Values;
 use crate::simd::{Isa, dispatch};
@@ -106,19 +107,6 @@ impl PairSums {
         }
     }
 
-    /// Adds the sums over other pixels.
-    pub(super) fn add(&mut self, other: &Self) {
-        // What is below the diagonal means nothing.
-        for first in 0..self.n_times {
-            let row = first * self.stride + first..(first + 1) * self.stride;
-            let both = self.product[row.clone()]
-                .iter_mut()
-                .zip(&other.product[row]);
-            both.for_each(|(sum, other)| *sum += other);
-        }
-        self.means = self.means.combine(&other.means, 1.0);
-    }
-
     /// Mean over pixels of one scan.
     pub(super) fn mean_at(&self, time: usize) -> f64 {
         match &self.means {
@@ -163,14 +151,30 @@ impl PairSums {
         }
         Array2::from_shape_vec((n_times, n_times), values).expect("a square was filled")
     }
+}
 
-    /// Mean of G over the pairs of valid scans at each lag, `[lag]` from 1.
-    pub(super) fn one_time(&self, valid: &[bool]) -> Vec<f64> {
+impl RingSums for PairSums {
+    fn add(&mut self, other: &Self) {
+        // What is below the diagonal means nothing.
+        for first in 0..self.n_times {
+            let row = first * self.stride + first..(first + 1) * self.stride;
+            let both = self.product[row.clone()]
+                .iter_mut()
+                .zip(&other.product[row]);
+            both.for_each(|(sum, other)| *sum += other);
+        }
+        self.means = self.means.combine(&other.means, 1.0);
+    }
+
+    fn mean_at(&self, time: usize) -> f64 {
+        Self::mean_at(self, time)
+    }
+
+    fn one_time(&self, valid: &[bool]) -> Vec<f64> {
         lag_means(valid, |first, later| self.row(first, first + 1, later))
     }
 
-    /// As [`Self::one_time`] of this set without a part of it.
-    pub(super) fn one_time_without(&self, part: &Self, valid: &[bool]) -> Vec<f64> {
+    fn one_time_without(&self, part: &Self, valid: &[bool]) -> Vec<f64> {
         let means = self.means.combine(&part.means, -1.0);
         lag_means(valid, |first, later| {
             let whole = self.products_of(first, first + 1).iter();
@@ -180,6 +184,10 @@ impl PairSums {
             }
             means.normalize(first, first + 1, later);
         })
+    }
+
+    fn two_time(&self) -> Option<Array2<f64>> {
+        Some(Self::two_time(self))
     }
 }
 

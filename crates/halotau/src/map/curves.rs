@@ -16,7 +16,7 @@ use ndarray::Array2;
 
 use super::likelihood::PositionLikelihood;
 use crate::conditions;
-use crate::correlate::{CorrelateSettings, Flattening, TwoTime, TwoTimeKept};
+use crate::correlate::{CorrelateSettings, Flattening, Lags, TwoTime, TwoTimeKept};
 use crate::fluctuate::Fluctuation;
 use crate::quality::Quality;
 use crate::recipe::{IntervalSettings, Recipe};
@@ -40,14 +40,14 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Drops what does not fit a scan of so many positions and times.
-    pub(super) fn drop_unfitting(&mut self, n_positions: usize, n_times: usize) {
+    /// Drops what does not fit a scan of so many positions and a record with these lags.
+    pub(super) fn drop_unfitting(&mut self, n_positions: usize, lags: &Lags) {
+        let (n_times, n_lags) = (lags.n_times(), lags.len());
         let fits = |one: &Arc<PositionCurves>| {
-            let lengths =
-                |g: &[f64], valid: &[bool]| g.len() + 1 == n_times && valid.len() == n_times;
+            let lengths = |g: &[f64], valid: &[bool]| g.len() == n_lags && valid.len() == n_times;
             let parts = one.parts.iter().flatten();
             lengths(&one.g, &one.valid)
-                && one.without.iter().all(|g| g.len() + 1 == n_times)
+                && one.without.iter().all(|g| g.len() == n_lags)
                 && parts.into_iter().all(|part| lengths(&part.g, &part.valid))
         };
         self.curves.take_if(|curves| {

@@ -55,10 +55,13 @@ impl PositionTask<'_> {
         let mean = |of: &dyn Fn(usize) -> f64, window: &[usize]| {
             window.iter().map(|&lag| of(lag)).sum::<f64>() / window.len() as f64
         };
+        // The last third of the time that is fitted, however many lags it holds.
+        let longest = lags.last().map_or(0, |&lag| self.steps[lag]);
+        let before = longest - (longest / 3).max(1).min(longest);
+        let n_before = lags.partition_point(|&lag| self.steps[lag] <= before);
         let decay = |g: &[f64]| {
             let short = &lags[..lags.len().min(3)];
-            mean(&|lag| g[lag], short)
-                - mean(&|lag| g[lag], &lags[lags.len() - third.min(lags.len())..])
+            mean(&|lag| g[lag], short) - mean(&|lag| g[lag], &lags[n_before..])
         };
         let decays: Vec<f64> = curves.without.iter().map(|g| decay(g)).collect();
         let flat = decay(&curves.g) < quantiles.no_decay * jackknife_error(&decays);

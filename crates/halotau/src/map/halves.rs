@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::curves::PartCurves;
 use super::geometry::{self, Geometry, N_PARTS};
-use super::position::{PositionTask, valid_times};
+use super::position::{PositionTask, Sums, valid_times};
 use crate::correlate::{
     DistantPairs, Normalization, RingParts, SectorCurves, curves_of_parts, sector_curves,
 };
@@ -54,7 +54,7 @@ impl PositionTask<'_> {
             let smallest = geometry.n_of_parts[part].into_iter().min();
             smallest >= Some(MIN_RING_PIXELS)
         };
-        if self.fourier.is_some() || normalization == Normalization::PerPixel {
+        if self.is_summed_set_by_set() {
             let factors = factors.unwrap_or_else(|| vec![1.0; ring_len]);
             let ring = counts.scaled(factors.into_iter().enumerate());
             let whole = self.curves_of(&ring, &geometry.ring_sector, n_sectors, valid);
@@ -78,14 +78,11 @@ impl PositionTask<'_> {
             n_parts: N_PARTS,
             keep_matrices: self.classes.is_some(),
         };
-        let (whole, parts) = curves_of_parts(
-            &ring,
-            &geometry.ring_sector,
-            n_sectors,
-            parts,
-            valid,
-            normalization,
-        );
+        let sector = &geometry.ring_sector;
+        let (whole, parts) = match &self.sums {
+            Sums::MultiTau(few) => few.curves_of_parts(&ring, sector, n_sectors, parts, valid),
+            _ => curves_of_parts(&ring, sector, n_sectors, parts, valid, normalization),
+        };
         let mut parts = parts.into_iter();
         let parts = std::array::from_fn(|part| parts.next().filter(|_| is_enough(part)));
         let means = self.ring_means(&ring, valid, geometry);
@@ -103,6 +100,12 @@ impl PositionTask<'_> {
             .then(|| DistantPairs::series_mean(ring, n_pixels, valid))
     }
 
+    /// Whether what is summed over pixels of one part of the ring is of no use for another.
+    fn is_summed_set_by_set(&self) -> bool {
+        matches!(self.sums, Sums::Fourier(_))
+            || self.recipe.dynamics.normalization == Normalization::PerPixel
+    }
+
     fn curves_of(
         &self,
         series: &PixelSeries,
@@ -111,9 +114,12 @@ impl PositionTask<'_> {
         valid: &[bool],
     ) -> SectorCurves {
         let normalization = self.recipe.dynamics.normalization;
-        let fourier = self.fourier.as_ref().and_then(|fourier| {
-            fourier.sector_curves(series, sectors, n_sectors, valid, normalization)
-        });
+        let fourier = match &self.sums {
+            Sums::Fourier(fourier) => {
+                fourier.sector_curves(series, sectors, n_sectors, valid, normalization)
+            }
+            _ => None,
+        };
         fourier.unwrap_or_else(|| sector_curves(series, sectors, n_sectors, valid, normalization))
     }
 

@@ -5,7 +5,7 @@ use super::curves::PositionCurves;
 use super::geometry::{Geometries, Geometry, guard_per_nm};
 use super::position::{PositionResult, PositionTask, valid_times};
 use crate::conditions::Measured;
-use crate::correlate::n_pairs;
+use crate::correlate::Lags;
 use crate::error::Result;
 use crate::likelihood::{
     Cell, CellSeries, ClassSums, Coherence, CoherenceSums, Likelihood, Maximum, N_SETS, Profile,
@@ -18,7 +18,7 @@ use crate::recipe::Recipe;
 use crate::reduce::Reduction;
 use crate::relax::{
     BaselineMode, ExponentFactor, FitOutcome, KwwFit, KwwProblem, Stretch, Weights, fit,
-    lag_weights, n_lags_within,
+    n_lags_within,
 };
 use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingSeries};
 use crate::series::Position;
@@ -119,6 +119,7 @@ impl PositionLikelihood {
 pub(super) struct LikelihoodTask<'a> {
     reduction: &'a Reduction,
     measured: &'a Measured,
+    lags: Lags,
     tau_bounds_s: [f64; 2],
     cells: Vec<Cell>,
     modes: SpeckleModes,
@@ -152,6 +153,7 @@ impl<'a> LikelihoodTask<'a> {
         let mut made = Self {
             reduction,
             measured,
+            lags: task.lags.clone(),
             tau_bounds_s: task.tau_bounds_s,
             cells: cells(reduction, recipe, &geometries.usual_ring(), flatten),
             modes: SpeckleModes::default(),
@@ -326,8 +328,9 @@ impl<'a> LikelihoodTask<'a> {
     /// Where the search begins: least squares on g. Its own settings, so that no choice of the recipe's fit changes a digit of what is found.
     fn start(&self, curves: &PositionCurves) -> KwwFit {
         let time = &self.reduction.time;
-        let lag_s = time.lags_s();
-        let mut weights = lag_weights(&n_pairs(&curves.valid), Weights::LagCount);
+        let lag_s = self.lags.times_s(time);
+        let n_pairs = self.lags.n_pairs(&curves.valid);
+        let mut weights = self.lags.weights(&n_pairs, Weights::LagCount);
         let n_lags = n_lags_within(&lag_s, time.record_s(), START_LAG_FRACTION);
         weights
             .iter_mut()

@@ -14,6 +14,9 @@ use crate::series::Position;
 /// scans, and speckles of a few tens average out as well as a picture shows.
 const MATRICES_OF_LONG_SERIES: usize = 32;
 
+/// Bytes of matrices that are made at once.
+const BYTES_AT_ONCE: usize = 64 << 20;
+
 impl Run<'_, '_> {
     /// The sum of G over the region, where the one that is there is not it.
     pub(super) fn region(
@@ -25,7 +28,7 @@ impl Run<'_, '_> {
         let mut entering: Vec<usize> = (0..results.len())
             .filter(|&index| results[index].enters_ensemble())
             .collect();
-        if task.lag_sums() == LagSums::Fourier {
+        if task.lag_sums() != LagSums::Pairs {
             // Some, evenly spread in the order of the scan.
             let stride = entering.len().div_ceil(MATRICES_OF_LONG_SERIES).max(1);
             entering = entering.into_iter().step_by(stride).collect();
@@ -37,6 +40,7 @@ impl Run<'_, '_> {
             return Ok(());
         }
         *region = RegionSum::new(n_times, results.len());
+        let n_at_once = (BYTES_AT_ONCE / (8 * n_times * n_times)).clamp(1, POSITIONS_AT_ONCE);
         let n_cols = self.reduction.n_cols();
         for shard in self.reduction.shards() {
             let index =
@@ -47,7 +51,7 @@ impl Run<'_, '_> {
                 continue;
             }
             let rings = (self.load)(&shard)?;
-            for chunk in wanted.chunks(POSITIONS_AT_ONCE) {
+            for chunk in wanted.chunks(n_at_once) {
                 let made: Vec<Array2<f64>> = chunk
                     .par_iter()
                     .map(|&at| task.whole_two_time(&rings, at, self.geometry(&rings, at)))

@@ -10,7 +10,7 @@ use super::halves::HalfValues;
 use super::likelihood::PositionLikelihood;
 use crate::conditions::Measured;
 use crate::correlate::{
-    FourierSums, LagSums, Normalization, SectorCurves, TwoTimeKept, n_pairs, pair_matrix,
+    FourierSums, LagSums, Lags, MultiTau, Normalization, SectorCurves, TwoTimeKept, pair_matrix,
 };
 use crate::dynamics::{HalfRecord, LagClasses};
 use crate::fluctuate::{Fluctuation, Grouping};
@@ -19,7 +19,7 @@ use crate::recipe::Recipe;
 use crate::reduce::Reduction;
 use crate::relax::{
     Baseline, BaselineMode, FiniteWindow, FitOutcome, KwwFit, KwwFitter, KwwProblem, fit, fit_from,
-    fitted_curve, lag_weights, n_lags_within, persistence,
+    fitted_curve, n_lags_within, persistence,
 };
 use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingCounts, RingSeries};
 use crate::series::Position;
@@ -47,6 +47,9 @@ pub(super) struct PositionTask<'a> {
     pub(super) measured: &'a Measured,
     pub(super) flatten: Option<&'a [f64]>,
     baseline: BaselineMode,
+    pub(super) lags: Lags,
+    /// Each lag in scans.
+    pub(super) steps: Vec<usize>,
     pub(super) lag_s: Vec<f64>,
     n_fit_lags: usize,
     pub(super) tau_bounds_s: [f64; 2],
@@ -56,10 +59,18 @@ pub(super) struct PositionTask<'a> {
     fitter: Option<KwwFitter>,
     /// Classes of lag and age, and the baseline, for the tests of the dynamics; `None` where they are not asked for.
     pub(super) classes: Option<(LagClasses, f64)>,
-    /// Where that is cheaper than all pairs of scans.
-    pub(super) fourier: Option<FourierSums>,
+    /// How g is computed.
+    pub(super) sums: Sums,
     /// Whether the means of the ring's pixels are taken, for the baseline of distant positions.
     pub(super) wants_means: bool,
+}
+
+/// How g of a position is computed, prepared for all of them.
+#[derive(Debug)]
+pub(super) enum Sums {
+    Pairs,
+    Fourier(FourierSums),
+    MultiTau(MultiTau),
 }
 
 /// What is taken from the counts of one position.
@@ -155,7 +166,8 @@ impl<'a> PositionTask<'a> {
         distant_baseline: Option<f64>,
     ) -> Self {
         let relaxation = &recipe.relaxation;
-        let lag_s = reduction.time.lags_s();
+        let lags = recipe.dynamics.lags(reduction.time.len());
+        let lag_s = lags.times_s(&reduction.time);
         let (step_s, record_s) = (reduction.time.step_s(), reduction.time.record_s());
         let mut task = Self {
             reduction,
@@ -170,20 +182,24 @@ impl<'a> PositionTask<'a> {
             n_fit_lags: n_lags_within(&lag_s, record_s, relaxation.lag_fraction),
             tau_bounds_s: relaxation.tau_bounds_s(step_s, record_s),
             lag_s,
+            steps: lags.steps(),
+            lags,
             quantiles: (0..recipe.interval.sectors.max(1))
                 .map(|degrees| Quantiles::new(recipe.interval.level, degrees))
                 .collect(),
             fitter: None,
             classes: None,
-            fourier: None,
+            sums: Sums::Pairs,
             wants_means: false,
         };
-        task.fourier = task
-            .prefers_fourier()
-            .then(|| FourierSums::new(reduction.time.len()));
+        if !task.lags.is_all() {
+            task.sums = Sums::MultiTau(MultiTau::new(task.lags.clone()));
+        } else if task.prefers_fourier() {
+            task.sums = Sums::Fourier(FourierSums::new(reduction.time.len()));
+        }
         let is_used = |time| !measured.excluded.contains(&time);
         let used: Vec<bool> = (0..reduction.time.len()).map(is_used).collect();
-        let weights = task.weights(&n_pairs(&used));
+        let weights = task.weights(&task.lags.n_pairs(&used));
         task.fitter = Some(KwwFitter::new(&task.problem(&[], &weights)));
         task
     }
@@ -200,9 +216,10 @@ impl<'a> PositionTask<'a> {
 
     /// How the mean over pairs of scans is computed.
     pub(super) fn lag_sums(&self) -> LagSums {
-        match self.fourier {
-            Some(_) => LagSums::Fourier,
-            None => LagSums::Pairs,
+        match self.sums {
+            Sums::Pairs => LagSums::Pairs,
+            Sums::Fourier(_) => LagSums::Fourier,
+            Sums::MultiTau(_) => LagSums::MultiTau,
         }
     }
 
@@ -251,7 +268,7 @@ impl<'a> PositionTask<'a> {
                 let valid = valid_times(rings, at, self.measured);
                 self.curves(&counts, &valid, geometry).0.two_time
             }
-            LagSums::Fourier => None,
+            LagSums::Fourier | LagSums::MultiTau => None,
         }
         .unwrap_or_else(|| self.two_time(rings, at, geometry))
     }
@@ -305,7 +322,7 @@ impl<'a> PositionTask<'a> {
             let needed = self.recipe.relaxation.min_times.max(2);
             quality.set_if(n_valid < needed, Quality::FEW_FRAMES);
         }
-        let n_pairs = n_pairs(&curves.valid);
+        let n_pairs = self.lags.n_pairs(&curves.valid);
         let weights = self.weights(&n_pairs);
         let enough = !quality.has(Quality(Quality::FEW_FRAMES.0 | Quality::MASKED.0));
         let whole = if enough {
@@ -357,7 +374,7 @@ impl<'a> PositionTask<'a> {
             likelihood: None,
             g_error,
             persistence: if enough {
-                persistence(&curves.g, whole.baseline)
+                persistence(&self.steps, self.lags.n_times(), &curves.g, whole.baseline)
             } else {
                 f64::NAN
             },
@@ -398,7 +415,7 @@ impl<'a> PositionTask<'a> {
 
     /// Weights of the lags that are fitted; 0 for the others.
     pub(super) fn weights(&self, n_pairs: &[usize]) -> Vec<f64> {
-        let mut weights = lag_weights(n_pairs, self.recipe.relaxation.weights);
+        let mut weights = self.lags.weights(n_pairs, self.recipe.relaxation.weights);
         weights
             .iter_mut()
             .skip(self.n_fit_lags)
@@ -408,7 +425,7 @@ impl<'a> PositionTask<'a> {
 
     /// tau and V of some of the pixels alone.
     fn half(&self, part: &PartCurves, start: &KwwFit) -> HalfValues {
-        let weights = self.weights(&n_pairs(&part.valid));
+        let weights = self.weights(&self.lags.n_pairs(&part.valid));
         let fit = self.fit_from(&part.g, &weights, start);
         let has_contrast = fit.outcome != FitOutcome::NoContrast;
         HalfValues {

@@ -217,6 +217,18 @@ impl PixelSeries {
         self.padded
     }
 
+    /// Writes the counts of one pixel, `[time]`.
+    pub(crate) fn read(&self, pixel: usize, counts: &mut [f64]) {
+        let times = pixel * self.padded..pixel * self.padded + self.n_times;
+        match &self.values {
+            Values::Counts { values, .. } => {
+                let own = counts.iter_mut().zip(&values[times]);
+                own.for_each(|(to, &from)| *to = f64::from(from));
+            }
+            Values::F64 { values, .. } => counts.copy_from_slice(&values[times]),
+        }
+    }
+
     /// Counts of some pixels, `[time, pixel]`.
     pub(crate) fn array(&self, pixels: Range<usize>) -> Array2<f64> {
         let shape = (self.padded, pixels.len()).f();
