@@ -3,6 +3,8 @@
 //! Allocation never fails on an overcommitting system: the process is killed instead. So the limit is planned from what the
 //! machine, the control group and the process limit state, before anything is allocated.
 
+mod analysis;
+
 use std::fs;
 use std::path::Path;
 
@@ -11,6 +13,8 @@ use halotau::series::SeriesHeader;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+
+pub use analysis::{AnalysisSize, check_analysis};
 
 /// Used where the system does not say how much memory there is: a small laptop.
 const UNKNOWN_MACHINE: u64 = 8 << 30;

@@ -21,7 +21,7 @@ use crate::draw;
 use crate::error::{Error, Result};
 use crate::fingerprint;
 use crate::kept_shards::KeptShards;
-use crate::memory::{ENOUGH, MemoryPlan, memory_plan};
+use crate::memory::{AnalysisSize, ENOUGH, MemoryPlan, check_analysis, memory_plan};
 use crate::prepare::{Prepared, completed_recipe, prepare};
 use crate::recipe_file::Loaded;
 use crate::results;
@@ -56,7 +56,25 @@ enum Rings {
 }
 
 impl Reduced {
-    /// Opens the reduction in a result folder, for another analysis. Counts that were read stay in memory up to `room_bytes`.
+    /// Opens the reduction in a result folder, for another analysis in the memory there is. Counts that were read stay there as far as they fit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] where the analysis does not fit; as [`Reduced::open`].
+    pub fn open_to_analyze(folder: &Path, recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
+        let mut reduced = Self::open(folder, recipe, 0)?;
+        let reduction = &reduced.reduction;
+        let size = AnalysisSize::reduced(reduction, recipe);
+        check_analysis(&reduction.name, size, recipe, context)?;
+        let room = room_for_counts(size.bytes(recipe, context.n_threads()), context);
+        let n_shards = reduction.shards().len();
+        if let Rings::Folder(_, kept) = &mut reduced.rings {
+            *kept = KeptShards::new(n_shards, room);
+        }
+        Ok(reduced)
+    }
+
+    /// Opens the reduction in a result folder. Counts that were read stay in memory up to `room_bytes`.
     ///
     /// # Errors
     ///
@@ -121,10 +139,12 @@ impl Reduced {
     }
 }
 
-/// Bytes of counts that may stay in memory between the passes of an analysis: half of what is stated, or of what is enough where nothing is.
-pub(crate) fn room_for_counts(context: &Context<'_>) -> u64 {
+/// Bytes of counts that may stay in memory between the passes of an analysis: half of what is stated, or of what is enough where nothing is,
+/// and no more than the analysis leaves, which takes `taken_bytes`.
+fn room_for_counts(taken_bytes: u64, context: &Context<'_>) -> u64 {
     let frugal = || context.memory_limit().min(ENOUGH);
-    context.memory_bytes.unwrap_or_else(frugal) / 2
+    let within = context.memory_bytes.unwrap_or_else(frugal);
+    (within / 2).min(within.saturating_sub(taken_bytes))
 }
 
 /// Reduces one data block. With a folder, the reduction is kept there and an interrupted one is continued; without,
@@ -141,6 +161,36 @@ pub fn reduce(
     context: &Context<'_>,
 ) -> Result<Reduced> {
     let prepared = prepare(loaded, block, pictures, context)?;
+    reduce_prepared(loaded, block, prepared, folder, pictures, context)
+}
+
+/// As [`reduce`], for an analysis with the choices of the recipe: refused before the pass where the analysis does not fit in memory.
+///
+/// # Errors
+///
+/// As [`reduce`], and [`Error::Memory`].
+pub(crate) fn reduce_to_analyze(
+    loaded: &Loaded,
+    block: &DataBlock,
+    folder: Option<&Path>,
+    pictures: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<Reduced> {
+    let prepared = prepare(loaded, block, pictures, context)?;
+    let header = &prepared.header;
+    let size = AnalysisSize::planned(&prepared.plan, header.shape.n_times, &loaded.recipe);
+    check_analysis(&header.name, size, &loaded.recipe, context)?;
+    reduce_prepared(loaded, block, prepared, folder, pictures, context)
+}
+
+fn reduce_prepared(
+    loaded: &Loaded,
+    block: &DataBlock,
+    prepared: Prepared,
+    folder: Option<&Path>,
+    pictures: Option<&Path>,
+    context: &Context<'_>,
+) -> Result<Reduced> {
     let (mut record, mut drawn) = (None, Vec::new());
     if let Some(calibrated) = &prepared.calibrated {
         record = Some(calibrated.record.clone());
@@ -359,6 +409,8 @@ impl Pass {
             fingerprint,
         } = self;
         let shards = prepared.plan.shards();
+        let size = AnalysisSize::planned(&prepared.plan, prepared.header.shape.n_times, &recipe);
+        let room = room_for_counts(size.bytes(&recipe, context.n_threads()), context);
         if writer.n_done() > 0 && !writer.is_complete() {
             context.note(format!(
                 "resuming: {} of {} shards are there",
@@ -374,7 +426,7 @@ impl Pass {
             drop(writer);
             let reader = ReductionReader::open(folder)?;
             let reduction = reader.reduction()?;
-            let kept = KeptShards::new(shards.len(), room_for_counts(context));
+            let kept = KeptShards::new(shards.len(), room);
             return Ok(Reduced {
                 reduction,
                 recipe,
@@ -394,7 +446,7 @@ impl Pass {
         begin_stage(&prepared, &open, context);
         let mut rings = Vec::new();
         let mut totals = Totals::new(&prepared.plan);
-        let keep = memory.in_memory && writer.n_done() == 0;
+        let keep = memory.in_memory && memory.counts_bytes <= room && writer.n_done() == 0;
         // Sums are added in the order of the shards; those of shards that were there are read when it is their turn.
         let add = |until: usize, totals: &mut Totals| -> Result<()> {
             // A shard that failed leaves a gap; then it ends with that error and not with these totals.
@@ -426,7 +478,7 @@ impl Pass {
             Rings::Memory(rings)
         } else {
             let reader = ReductionReader::open(folder)?;
-            let kept = KeptShards::new(shards.len(), room_for_counts(context));
+            let kept = KeptShards::new(shards.len(), room);
             Rings::Folder(Box::new(reader), kept)
         };
         Ok(Reduced {

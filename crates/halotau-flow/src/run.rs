@@ -18,7 +18,7 @@ use crate::calibrate::Record;
 use crate::context::Context;
 use crate::draw::{self, Drawable};
 use crate::error::{Error, Result};
-use crate::memory::{MemoryPlan, memory_plan};
+use crate::memory::{AnalysisSize, MemoryPlan, check_analysis, memory_plan};
 use crate::prepare::{merged_header, prepare};
 use crate::recipe_file::{self, Loaded};
 use crate::reduce::{self, REDUCTION, Reduced, reduce};
@@ -78,6 +78,8 @@ pub struct SeriesPlan {
     pub pass_s: f64,
     /// Memory of the pass.
     pub memory: MemoryPlan,
+    /// Bytes that the analysis takes at most, without the counts that stay in memory where there is room for them.
+    pub analysis_bytes: u64,
     /// Center of the pattern, native pixels.
     pub center: [f64; 2],
     /// What a person should know.
@@ -99,6 +101,12 @@ pub fn plan(
         let prepared =
             prepare(loaded, block, None, context).map_err(|error| loaded.locate(error))?;
         let memory = memory_plan(&prepared.plan, &prepared.header, context)?;
+        let size = AnalysisSize::planned(
+            &prepared.plan,
+            prepared.header.shape.n_times,
+            &loaded.recipe,
+        );
+        check_analysis(&prepared.header.name, size, &loaded.recipe, context)?;
         let shards = prepared.plan.shards();
         let n_positions = shards.iter().map(|shard| shard.n_rows * shard.n_cols).sum();
         let shape = prepared.header.shape;
@@ -120,6 +128,7 @@ pub fn plan(
             read_bytes,
             pass_s: read_bytes as f64 / bytes_per_s,
             memory,
+            analysis_bytes: size.bytes(&loaded.recipe, context.n_threads()),
             center: [calibration.center_row, calibration.center_col],
             warnings: prepared.warnings,
         });
@@ -130,7 +139,7 @@ pub fn plan(
         pass_s: series.iter().map(|series| series.pass_s).sum(),
         memory_bytes: series
             .iter()
-            .map(|series| series.memory.peak_bytes())
+            .map(|series| series.memory.peak_bytes().max(series.analysis_bytes))
             .max()
             .unwrap_or(0),
         series,
@@ -193,7 +202,7 @@ pub fn analyze_again(loaded: &Loaded, context: &Context<'_>) -> Result<RunOutcom
             // Only the folder knows which of the data blocks it came from.
             recipe.data = own.recipe.data;
         }
-        let reduced = Reduced::open(folder, &recipe, reduce::room_for_counts(context))?;
+        let reduced = Reduced::open_to_analyze(folder, &recipe, context)?;
         parts
             .add(folder, &reduced, context)
             .map_err(|error| loaded.locate(error))?;
@@ -227,7 +236,7 @@ pub fn run_with_truth(
             .keep_reduction
             .then_some(folder.as_path());
         let pictures = folder.join(results::FIGURES);
-        let reduced = reduce(loaded, block, keep, Some(&pictures), context)
+        let reduced = reduce::reduce_to_analyze(loaded, block, keep, Some(&pictures), context)
             .map_err(|error| loaded.locate(error))?;
         parts
             .add(folder, &reduced, context)

@@ -2,6 +2,7 @@
 
 use halotau::analysis::{Analysis, Study};
 use halotau::axes::TimeBasis;
+use halotau::correlate::LagSums;
 
 use super::headline::name;
 use crate::caption::{correlation, fit, level, variance};
@@ -91,6 +92,12 @@ pub fn methods(study: &Study, version: &str) -> String {
         correlation(recipe, first.flattening),
         first.n_ring_pixels
     ));
+    if first.lag_sums == LagSums::MultiTau {
+        text.push_str(
+            "It was computed at lags of 1 to 15 scans and at eight lags each time they double, from counts added up in blocks of 2, 4, 8 … scans \
+             (multiple tau, after Schätzel), and normalized by both blocks. ",
+        );
+    }
     text.push_str(&format!(
         "The correlation was averaged over the first time and fitted with {}. ",
         fit(&recipe.relaxation)

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use halotau::axes::QRange;
+use halotau::correlate::LagSpacing;
 use halotau::recipe::{DataBlock, MaskShape, Recipe, Region, SCHEMA};
 use halotau::relax::Stretch;
 use halotau::series::Warning;
@@ -128,6 +129,13 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
         .dynamics
         .q_range_per_nm
         .check("dynamics.q_range_per_nm")?;
+    require(
+        recipe.dynamics.lags != LagSpacing::MultiTau || recipe.dynamics.allows_multi_tau(),
+        "dynamics.lags",
+        "multi_tau",
+        "goes neither with dynamics.two_time = \"all\" nor with dynamics.normalization = \"per_pixel\": these need every lag, \
+         dynamics.lags = \"all\"",
+    )?;
     relaxation(recipe)?;
     let structure = &recipe.structure;
     structure.q_range_per_nm.check("structure.q_range_per_nm")?;

@@ -63,6 +63,7 @@ const LINES: &[Line] = &[
     ("dynamics", "q_range_per_nm", "[4.2, 4.6]", "1/nm, ring of eqs. (1) and (2)"),
     ("dynamics", "normalization", "\"flattened\"", "ring (paper) | flattened | per_pixel"),
     ("dynamics", "flattening", "\"auto\"", "auto | pixel | radial: the pattern divided by"),
+    ("dynamics", "lags", "\"auto\"", "auto | all | multi_tau: lags 1 to 15, then eight each time they double, of scans added up; auto: from 1000 scans on"),
     ("dynamics", "two_time", "\"region\"", "region | all: matrices kept"),
     ("dynamics", "two_time_positions", "[]", "{ row = .., col = .. } whose matrix is kept too"),
     ("dynamics", "tests", "false", "true: test aging, fluctuations in time, four-point functions, form of the decay"),
