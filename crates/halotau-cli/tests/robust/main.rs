@@ -5,6 +5,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod dropped;
 mod experiment;
 mod faults;
 mod follow;
