@@ -6,7 +6,7 @@
 //!   └──────────────────────────────── pause ◀────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Raw and NumPy files that grow are followed, and folders in which files of one scan appear. Only whole scans are read
+//! Raw and NumPy files, Zarr stores and chunked HDF5 files that grow are followed, and folders in which files of one scan appear. Only whole scans are read
 //! ([`halotau_io::extent()`]). The microscope is calibrated on the scans that are there when the first maps are made, and `live.json` says
 //! on how many. These maps are for looking at: once the record has ended, the work is done as on any finished file, so that the results are
 //! the same bits. A process that is stopped loses the maps in memory only; the next one reads what is there and goes on.
@@ -40,6 +40,9 @@ pub const LIVE_STATE: &str = "live.json";
 
 /// A scan is read in pieces of this; larger ones are not faster.
 const BUFFER: usize = 64 << 20;
+
+/// Looks at a scan that fail, one after another, before that is an error.
+const MAX_FAILED: usize = 5;
 
 /// When to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -141,7 +144,7 @@ struct Live {
 impl Record<'_> {
     fn follow(&mut self, settings: FollowSettings) -> Result<Extent> {
         let request = OpenRequest::from_block(&self.block, &self.loaded.folder);
-        let mut found = extent(&request)?;
+        let mut found = extent(&request, 0)?;
         if found.is_complete() {
             return Ok(found);
         }
@@ -153,13 +156,24 @@ impl Record<'_> {
         ));
         let now = || (self.clock.now_s)();
         let (mut seen, mut seen_s, mut looked_s) = (0, now(), now());
+        let mut n_failed = 0;
         loop {
             if found.n_times > seen {
-                self.take(seen, found)?;
+                match self.take(seen, found) {
+                    Err(error) if error.exit_code() == 65 && n_failed < MAX_FAILED => {
+                        // What tells where the counts are may have been replaced while it was read.
+                        n_failed += 1;
+                        (self.clock.wait_s)(settings.pause_s);
+                        found = extent(&request, seen)?;
+                        continue;
+                    }
+                    taken => taken?,
+                }
+                n_failed = 0;
                 let behind_s = (self.clock.now_s)() - looked_s;
                 seen = found.n_times;
                 seen_s = (self.clock.now_s)();
-                self.tell(found, behind_s, extent(&request)?)?;
+                self.tell(found, behind_s, extent(&request, seen)?)?;
             }
             if found.is_complete() {
                 return Ok(found);
@@ -173,7 +187,7 @@ impl Record<'_> {
             }
             // A scan that is found in the next look may have been whole right after this one.
             looked_s = (self.clock.now_s)();
-            found = extent(&request)?;
+            found = extent(&request, seen)?;
             if found.n_times == seen && !found.is_complete() {
                 (self.clock.wait_s)(settings.pause_s);
             }
@@ -219,7 +233,8 @@ impl Record<'_> {
             self.too_large = true;
             return Ok(());
         }
-        for time in first..found.n_times {
+        // After a look that failed all are added anew.
+        for time in live.series.n_times().min(first)..found.n_times {
             let scan = one_scan(&prepared, recipe, time, self.context)?;
             self.context.install(|| Ok(live.series.add(&scan)?))?;
         }

@@ -38,6 +38,17 @@ pub(crate) struct Span {
     pub(crate) lens: Vec<u64>,
 }
 
+/// All blocks that are the same along the first axis, in order; `counts` are the blocks along each axis.
+pub(crate) fn blocks_of_slab(slab: u64, counts: &[u64]) -> Vec<Vec<u64>> {
+    let mut blocks = vec![vec![slab]];
+    for &count in &counts[1..] {
+        let longer =
+            |block: Vec<u64>| (0..count).map(move |next| [block.as_slice(), &[next]].concat());
+        blocks = blocks.into_iter().flat_map(longer).collect();
+    }
+    blocks
+}
+
 /// Samples of a box, last axis fastest.
 #[derive(Debug)]
 pub(crate) struct Decoded {
@@ -116,8 +127,15 @@ impl ChunkGrid {
         }
     }
 
+    /// Whole scans in the blocks before one of the first axis.
+    pub(crate) fn scans_before(&self, slab: u64, shape: &SeriesShape) -> usize {
+        let first = (slab * self.chunk[0]).min(self.dims[0]);
+        let frames = first * self.dims[1..self.lead()].iter().product::<u64>();
+        (frames / shape.n_positions().max(1) as u64) as usize
+    }
+
     /// The part of the dataset that a block covers, cut at the dataset's end.
-    fn chunk_span(&self, chunk: &[u64]) -> Span {
+    pub(crate) fn chunk_span(&self, chunk: &[u64]) -> Span {
         let first: Vec<u64> = chunk
             .iter()
             .zip(&self.chunk)

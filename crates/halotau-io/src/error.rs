@@ -153,6 +153,16 @@ pub enum Error {
         /// The decoder's words.
         problem: String,
     },
+    /// A file that is still written does not tell how far.
+    #[error("{}: {what} cannot be followed while it is written: {problem}", .path.display())]
+    NotFollowed {
+        /// The file.
+        path: PathBuf,
+        /// What of it.
+        what: String,
+        /// Why.
+        problem: &'static str,
+    },
     /// The one-scan files of a series do not agree.
     #[error(
         "{} has {found}, but {} has {expected}; all files of one series must agree",

@@ -1,17 +1,20 @@
 //! How many scans are whole in a file or folder that is still written?
 //!
 //! The length of a raw or NumPy file tells: a scan counts when its last byte is there, and the half of a frame that a writer has flushed is
-//! nothing yet. In a folder a file counts when it opens as a whole scan of the shape of the first, and all before it do. What
-//! other formats hold is taken as finished.
+//! nothing yet. In a folder a file counts when it opens as a whole scan of the shape of the first, and all before it do. In a Zarr store a scan counts when all of its
+//! chunks are there, in an HDF5 file when they are in the dataset's index, and in both when the last of them can be decoded; whatever is half written then is nothing yet,
+//! metadata included. An HDF5 dataset without chunks has its full length from the beginning and is refused. What other formats hold is taken as finished.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::folder::scan_files;
+use crate::hdf5;
 use crate::npy;
-use crate::open::{Container, OpenRequest, container, open, open_container};
+use crate::open::{Container, OpenRequest, container, growing_shape, open, open_container};
 use crate::positioned::PositionedFile;
 use crate::raw::bytes_of_scans;
+use crate::zarr_source::open_zarr;
 
 /// Scans of a series that may still grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,14 +33,15 @@ impl Extent {
     }
 }
 
-/// Looks how far a series has grown. What is not there yet has no scans.
+/// Looks how far a series has grown beyond the scans that are `known` to be whole. What is not there yet has no scans.
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where the lengths of a raw file's scan are not stated; errors of the system other than that nothing is there.
-pub fn extent(request: &OpenRequest) -> Result<Extent> {
+/// [`Error::Shape`] where the lengths of a raw file's scan are not stated; [`Error::NotFollowed`] where the file does not tell what is written; errors of the system
+/// other than that nothing is there.
+pub fn extent(request: &OpenRequest, known: usize) -> Result<Extent> {
     let mut found = if request.files.is_empty() {
-        of_path(request)?
+        of_path(request, known)?
     } else {
         let files = request.files.iter().map(|path| there(path, request));
         let files: Vec<_> = files.map_while(Result::transpose).collect::<Result<_>>()?;
@@ -65,7 +69,7 @@ fn there(path: &Path, request: &OpenRequest) -> Result<Option<(PathBuf, Containe
     }
 }
 
-fn of_path(request: &OpenRequest) -> Result<Extent> {
+fn of_path(request: &OpenRequest, known: usize) -> Result<Extent> {
     let Some((path, container)) = there(&request.path, request)? else {
         return Ok(Extent::default());
     };
@@ -76,6 +80,25 @@ fn of_path(request: &OpenRequest) -> Result<Extent> {
             n_times: whole_files(&scan_files(request)?, request)?,
             expected: None,
         }),
+        Container::Zarr | Container::Hdf5 => {
+            let dataset = request.dataset.as_deref();
+            let shape = growing_shape(request).filter(|_| !request.frames.rearranges());
+            let found = match container {
+                Container::Zarr => {
+                    open_zarr(&path, dataset, shape).map(|store| store.extent(known))
+                }
+                _ => hdf5::extent(&path, dataset, shape, known),
+            };
+            match found {
+                // Metadata that are written right now.
+                Err(error)
+                    if error.exit_code() == 65 && !matches!(error, Error::NotFollowed { .. }) =>
+                {
+                    Ok(Extent::default())
+                }
+                found => found,
+            }
+        }
         _ => {
             let n_times = open(request)?.header().shape.n_times;
             Ok(Extent {

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use crate::arrangement::{arrange, note_unknown_scan};
 use crate::candidates::{Candidate, choose};
 use crate::error::{Error, Result};
+use crate::extent::Extent;
 use crate::metadata::describe;
 use crate::open::{BoxedSource, display_name};
 use crate::stream::arranged::ArrangedSource;
@@ -57,6 +58,45 @@ pub(crate) fn open_hdf5(
     wanted: Option<[usize; 5]>,
     counter: usize,
 ) -> Result<BoxedSource> {
+    Ok(match open_found(path, dataset, wanted, counter)? {
+        Opened::Plain(source) => source,
+        Opened::Other(source) => source,
+    })
+}
+
+/// How many scans of a file that is still written are whole, `known` of them before.
+///
+/// # Errors
+///
+/// As [`open_hdf5`], and [`Error::NotFollowed`].
+pub(crate) fn extent(
+    path: &Path,
+    dataset: Option<&str>,
+    wanted: Option<[usize; 5]>,
+    known: usize,
+) -> Result<Extent> {
+    match open_found(path, dataset, wanted, 0)? {
+        Opened::Plain(source) => source.extent(known),
+        Opened::Other(_) => Err(Error::NotFollowed {
+            path: path.to_owned(),
+            what: "an HDF5 file of this kind".to_owned(),
+            problem: "only files with one dataset of whole patterns are. Leave out --follow when it is finished",
+        }),
+    }
+}
+
+/// A series as its file has it, or of frames that are put together from it.
+enum Opened {
+    Plain(Box<Hdf5Source>),
+    Other(BoxedSource),
+}
+
+fn open_found(
+    path: &Path,
+    dataset: Option<&str>,
+    wanted: Option<[usize; 5]>,
+    counter: usize,
+) -> Result<Opened> {
     let file = Hdf5File::open(path)?;
     let (dataset, convention) = find_dataset(&file, dataset)?;
     let name = display_name(path);
@@ -71,10 +111,11 @@ pub(crate) fn open_hdf5(
     if axes.frames_last {
         let stream = frames_last::open(dataset, &axes, &name, convention.format())?;
         let source = ArrangedSource::new(stream, wanted, &Default::default())?;
-        return Ok(Box::new(source));
+        return Ok(Opened::Other(Box::new(source)));
     }
     if axes.counters.is_some() {
-        return counter::open(dataset, &axes, (&name, &convention), (wanted, counter));
+        let source = counter::open(dataset, &axes, (&name, &convention), (wanted, counter));
+        return source.map(Opened::Other);
     }
     let dims = match dataset.dims.as_slice() {
         &[rows, cols] => vec![1, rows, cols],
@@ -105,7 +146,7 @@ pub(crate) fn open_hdf5(
         header.scan_origin = axes.scan_origin;
     }
     describe(header, &attributes.list, &notes);
-    Ok(Box::new(source))
+    Ok(Opened::Plain(Box::new(source)))
 }
 
 /// The dataset that a person named, or the one that the file's writer or its shape makes out.

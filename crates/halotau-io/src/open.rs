@@ -122,10 +122,15 @@ pub(crate) fn open_container(
     // A shape that a person gives counts the positions, not the frames of the flyback that the file holds besides.
     let shape = request.shape.filter(|_| !layout.rearranges());
     let dataset = request.dataset.as_deref();
+    // Of a file that still grows only the first scans are asked for, and it has not the number that there will be.
+    let of_beginning = || match request.n_times {
+        Some(_) => shape.and(growing_shape(request)),
+        None => shape,
+    };
     let source: BoxedSource = match (container, &request.raw) {
         (Container::Npy, _) => Box::new(open_npy(path, shape, request.n_times)?),
-        (Container::Hdf5, _) => open_hdf5(path, dataset, shape, layout.counter)?,
-        (Container::Zarr, _) => Box::new(open_zarr(path, dataset, shape)?),
+        (Container::Hdf5, _) => open_hdf5(path, dataset, of_beginning(), layout.counter)?,
+        (Container::Zarr, _) => Box::new(open_zarr(path, dataset, of_beginning())?),
         (Container::Raw, Some(layout)) => {
             Box::new(open_raw(path, layout, request.shape, request.n_times)?)
         }
@@ -145,6 +150,20 @@ pub(crate) fn open_container(
         request.shape,
         layout,
     )?))
+}
+
+/// The shape asked for, of a series of which only the first scans are there: their number is the file's.
+pub(crate) fn growing_shape(request: &OpenRequest) -> Option<[usize; 5]> {
+    let [n_times, n_rows, n_cols, rows, cols] = request.shape?;
+    // Without the scan's lengths nothing else tells how the frames are arranged.
+    let is_told = n_rows > 0 && n_cols > 0;
+    Some([
+        if is_told { 0 } else { n_times },
+        n_rows,
+        n_cols,
+        rows,
+        cols,
+    ])
 }
 
 /// Looks at a path to tell its format, and which is the main file of the acquisition that it belongs to. `named` says that a

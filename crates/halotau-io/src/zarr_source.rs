@@ -11,11 +11,13 @@ use halotau::series::{FrameBlock, FrameRun, SampleType, SeriesHeader, SeriesShap
 use halotau::source::FrameSource;
 use zarrs::array::{Array, ArrayBytes, ArrayShardedExt, ArraySubset};
 use zarrs::filesystem::FilesystemStore;
+use zarrs::storage::StoreKey;
 
 use crate::arrangement::{arrange, note_unknown_scan};
 use crate::candidates::{Candidate, choose};
-use crate::chunked::{ChunkGrid, Decoded, Span, read_chunked};
+use crate::chunked::{ChunkGrid, Decoded, Span, blocks_of_slab, read_chunked};
 use crate::error::{Error, Result, io_error_inside};
+use crate::extent::Extent;
 use crate::metadata::{Attribute, AttributeValue, AxisNote, MISSING, describe, names_times};
 use crate::number_type::NumberType;
 use crate::sample_bytes::prepare;
@@ -240,6 +242,44 @@ fn axes_beside(folder: &Path, n_axes: usize) -> Vec<Option<AxisNote>> {
 }
 
 impl ZarrSource {
+    /// Scans of which every block is there; the last of those beyond `known` is decoded.
+    pub(crate) fn extent(&self, known: usize) -> Extent {
+        let n_times = self.header.shape.n_times;
+        let mut found = Extent {
+            n_times: 0,
+            // A store that grows by its shape has that of the scans so far.
+            expected: None,
+        };
+        let counts = self.grid.counts();
+        for slab in 0..counts.first().copied().unwrap_or(0) {
+            let mut blocks = blocks_of_slab(slab, &counts);
+            let scans_after = self.grid.scans_before(slab + 1, &self.header.shape);
+            let is_there = |block: &Vec<u64>| self.file(block).1.is_file();
+            if !blocks.iter().all(is_there) {
+                break;
+            }
+            let is_decoded =
+                |block: Vec<u64>| self.decode(&block, &self.grid.chunk_span(&block)).is_ok();
+            if scans_after > known && !blocks.pop().is_none_or(is_decoded) {
+                break;
+            }
+            found.n_times = scans_after;
+        }
+        if found.n_times < n_times {
+            found.expected = Some(n_times);
+        }
+        found
+    }
+
+    /// Name and file of a block.
+    fn file(&self, chunk: &[u64]) -> (StoreKey, PathBuf) {
+        // The axis in front is not the array's.
+        let n_more = chunk.len() - self.array.dimensionality();
+        let key = self.array.chunk_key(&chunk[n_more..]);
+        let file = self.array.storage().key_to_fspath(&key);
+        (key, file)
+    }
+
     fn decode(&self, chunk: &[u64], needed: &Span) -> Result<Decoded> {
         let corrupt = |problem: String| Error::Corrupt {
             path: self.path.clone(),
@@ -250,8 +290,7 @@ impl ZarrSource {
         // The axis in front is not the array's.
         let n_more = chunk.len() - self.array.dimensionality();
         let stored = &chunk[n_more..];
-        let key = self.array.chunk_key(stored);
-        let file = self.array.storage().key_to_fspath(&key);
+        let (key, file) = self.file(chunk);
         match std::fs::metadata(&file) {
             Ok(_) => {}
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {

@@ -82,6 +82,11 @@ impl Dataset {
         Self::of(file, file.object(path)?, path.trim_matches('/'))
     }
 
+    /// Whether its first axis may become longer.
+    pub(super) fn may_grow(&self) -> bool {
+        self.largest.first() > self.dims.first()
+    }
+
     /// Its number type, where it is one that is read.
     pub(super) fn number(&self) -> Option<StoredNumber> {
         StoredNumber::of(&self.datatype)

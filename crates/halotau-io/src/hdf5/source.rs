@@ -14,8 +14,9 @@ use rust_hdf5::H5Dataset;
 use super::dataset::{Dataset, Place};
 use super::value::StoredNumber;
 use super::virtual_parts;
-use crate::chunked::{ChunkGrid, Decoded, Span, read_chunked};
+use crate::chunked::{ChunkGrid, Decoded, Span, blocks_of_slab, read_chunked};
 use crate::error::{Error, Result};
+use crate::extent::Extent;
 use crate::number_type::NumberType;
 use crate::sample_bytes::prepare;
 
@@ -219,6 +220,45 @@ impl Hdf5Source {
             _ => Vec::new(),
         };
         self.decoded(span.clone(), bytes)
+    }
+
+    /// Scans of which every block was written; the last block of those beyond `known` is decoded.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFollowed`] where there are no blocks.
+    pub(super) fn extent(&self, known: usize) -> Result<Extent> {
+        if !matches!(self.storage, Storage::Chunks) {
+            return Err(Error::NotFollowed {
+                path: self.path().to_owned(),
+                what: self.dataset.say(),
+                problem: "it is not stored in chunks, or in several files, and has its full length from the beginning. Let its writer store one scan a chunk and append \
+                          (SWMR), or leave out --follow when it is finished",
+            });
+        }
+        let corrupt = |problem| self.dataset.corrupt("its index".to_owned(), problem);
+        let index = self.dataset.index().map_err(corrupt)?;
+        let n_times = self.header.shape.n_times;
+        let counts = self.grid.counts();
+        let mut n_whole = 0;
+        for slab in 0..counts[0] {
+            let mut blocks = blocks_of_slab(slab, &counts);
+            let scans_after = self.grid.scans_before(slab + 1, &self.header.shape);
+            let was_written = |block: &Vec<u64>| index.find(self.numbers(block).0).is_some();
+            if !blocks.iter().all(was_written) {
+                break;
+            }
+            let is_decoded = |block: Vec<u64>| self.decode_chunk(&block).is_ok();
+            if scans_after > known && !blocks.pop().is_none_or(is_decoded) {
+                break;
+            }
+            n_whole = scans_after;
+        }
+        let may_grow = self.dataset.may_grow();
+        Ok(Extent {
+            n_times: n_whole,
+            expected: (n_whole < n_times || !may_grow).then_some(n_times),
+        })
     }
 
     /// Samples of one of the seven types from those of the file.

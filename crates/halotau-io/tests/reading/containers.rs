@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use halotau::recipe::RawLayout;
 use halotau::series::{ChunkShape, FrameBlock, SampleType, Samples, SeriesShape};
-use halotau_io::{Error, OpenRequest, open};
+use halotau_io::{Error, OpenRequest, extent, open};
 use rust_hdf5::{DatatypeMessage, H5File};
 use serde_json::json;
 use zarrs::array::{Array, ArrayBytes, ArrayMetadata, ArraySubset};
@@ -317,6 +317,61 @@ fn a_missing_or_cut_zarr_chunk_is_an_error() {
     let error = read();
     assert_eq!(error.exit_code(), 65);
     assert!(error.to_string().contains("c/1/0/0/0/0"), "{error}");
+}
+
+#[test]
+fn scans_of_a_zarr_store_that_grows_count_when_their_chunks_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("series.zarr");
+    let endian = json!({"name": "bytes", "configuration": {"endian": "little"}});
+    for codecs in [
+        json!([endian]),
+        json!([endian, {"name": "gzip", "configuration": {"level": 1}}]),
+    ] {
+        let metadata = zarr_v3("uint16", [1, 1, 5, 4, 6], codecs);
+        write_zarr(
+            &path,
+            metadata.clone(),
+            &bytes(&whole(SampleType::U16), false),
+        );
+        let chunk = |time: usize, row: usize| path.join(format!("c/{time}/{row}/0/0/0"));
+        let request = OpenRequest::new(&path);
+        let whole_of = |known: usize| {
+            let found = extent(&request, known).unwrap();
+            (found.n_times, found.expected)
+        };
+        // Everything is there; whether more comes, the store does not say.
+        assert_eq!(whole_of(0), (7, None));
+        std::fs::remove_file(chunk(4, 2)).unwrap();
+        for (time, row) in (5..7).flat_map(|time| (0..3).map(move |row| (time, row))) {
+            std::fs::remove_file(chunk(time, row)).unwrap();
+        }
+        assert_eq!(whole_of(0), (4, Some(7)), "the half of a scan was counted");
+        // The last chunk is being written.
+        let stored = std::fs::read(chunk(3, 2)).unwrap();
+        for keep in [0, 1, stored.len() / 2, stored.len() - 1] {
+            std::fs::write(chunk(3, 2), &stored[..keep]).unwrap();
+            assert_eq!(whole_of(3), (3, Some(7)), "{keep} bytes");
+        }
+        std::fs::write(chunk(3, 2), &stored).unwrap();
+        assert_eq!(whole_of(3), (4, Some(7)));
+        // A store whose shape grows has that of the scans so far; their number is stated.
+        let mut grown = metadata.clone();
+        grown["shape"][0] = json!(4);
+        let text = serde_json::to_string(&grown).unwrap();
+        std::fs::write(path.join("zarr.json"), &text).unwrap();
+        assert_eq!(whole_of(3), (4, None));
+        let mut stated = OpenRequest::new(&path);
+        stated.shape = Some([7, 3, 5, 0, 0]);
+        assert_eq!(extent(&stated, 0).unwrap().expected, Some(7));
+        stated.n_times = Some(3);
+        let first = open(&stated).unwrap();
+        assert_eq!(first.header().shape.n_times, 3);
+        // Metadata that are half written are none yet.
+        std::fs::write(path.join("zarr.json"), &text[..text.len() / 2]).unwrap();
+        assert_eq!(extent(&request, 0).unwrap().n_times, 0);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 }
 
 /// An HDF5 file with one dataset, as `(name, chunk, compressed)` says.
