@@ -11,6 +11,7 @@ mod equal;
 mod frms6;
 mod fuzz;
 mod hdf5;
+mod hdf5_growth;
 mod hostile;
 mod mib;
 mod mrc;
