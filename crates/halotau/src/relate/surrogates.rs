@@ -112,8 +112,10 @@ pub(super) fn phases(fields: &Fields, seed: u64) -> f64 {
             });
             forward.apply(&mut noise);
             // The spectrum of a real map has opposite phases at opposite frequencies; so has its product with another.
+            let size = |w: Complex64| libm::sqrt(w.norm_sqr()).max(f64::MIN_POSITIVE);
+            let phase = noise.mapv(|w| w / size(w));
             let surrogate = |spectrum: &Array2<Complex64>| {
-                let mut map = spectrum * &noise.mapv(|w| w / w.norm().max(f64::MIN_POSITIVE));
+                let mut map = spectrum * &phase;
                 inverse.apply(&mut map);
                 map
             };
