@@ -40,7 +40,7 @@ mod filter;
 mod maximum;
 mod modes;
 
-pub(crate) use coherence::{Coherence, CoherenceSums};
+pub(crate) use coherence::{Coherence, CoherencePairs, CoherenceSums};
 pub(crate) use maximum::{Likelihood, Maximum, Profile};
 pub(crate) use modes::{Cell, CellSeries, ClassSums, N_SETS, SpeckleModes};
 

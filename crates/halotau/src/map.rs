@@ -2,8 +2,8 @@
 //!
 //! What is taken from the counts and what is concluded from it are two stages; [`curves`] is what lies between them.
 //!
-//! The counts pass by shard by shard, at most five times: once for the [conditions], once for the mean pattern where
-//! curves are flattened, once for the baseline of distant positions where that is fitted or tested with, once in part for the modes of the
+//! The counts pass by shard by shard, at most six times: once for the [conditions], once for the mean pattern where
+//! curves are flattened, once for the baseline of distant positions where that is fitted or tested with, twice in part for the modes of the
 //! likelihood, once for everything else. A position here is a point of the sample:
 //! where it moved under the scan its frames are gathered from the positions that saw it. Threads share the positions of a shard; what is
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
@@ -42,7 +42,7 @@ use crate::series::{Position, Warning};
 
 use curves::{Common, Curves, Likelihoods, PositionCurves, RegionSum, Taken};
 use geometry::{Geometries, Geometry};
-use likelihood::{Conclusion, LikelihoodTask, PositionLikelihood};
+use likelihood::{Conclusion, LikelihoodTask, PositionLikelihood, SeePositions};
 use position::{PositionResult, PositionTask};
 
 /// Positions whose intermediate results are in memory at once; a constant, so that sums do not depend on the machine.
@@ -560,26 +560,29 @@ impl Run<'_, '_> {
         Some(conclusion.finish(results, self.n_areas()))
     }
 
-    /// Shows the positions from which modes are learned one after another.
-    fn show_sample(&self, see: &mut dyn FnMut(&RingSeries, Position, &Geometry)) -> Result<()> {
+    /// Shows the positions from which modes are learned, those of a shard at once.
+    fn show_sample(&self, see: &mut SeePositions<'_>) -> Result<()> {
         let sample = likelihood::sample(self.measured);
         for shard in self.reduction.shards() {
-            let inside = |at: &&Position| {
-                (shard.first_row..shard.first_row + shard.n_rows).contains(&at.row)
-                    && (shard.first_col..shard.first_col + shard.n_cols).contains(&at.col)
-            };
+            let rows = shard.first_row..shard.first_row + shard.n_rows;
+            let cols = shard.first_col..shard.first_col + shard.n_cols;
+            let inside = |at: &&Position| rows.contains(&at.row) && cols.contains(&at.col);
             let chosen: Vec<&Position> = sample.iter().filter(inside).collect();
             if chosen.is_empty() {
                 continue;
             }
             let rings = (self.load)(&shard)?;
-            for &place in &chosen {
-                let at = Position {
-                    row: place.row - rings.first_row,
-                    col: place.col - rings.first_col,
-                };
-                see(&rings, at, self.geometry(&rings, at));
-            }
+            let positions: Vec<(Position, &Geometry)> = chosen
+                .into_iter()
+                .map(|place| {
+                    let at = Position {
+                        row: place.row - rings.first_row,
+                        col: place.col - rings.first_col,
+                    };
+                    (at, self.geometry(&rings, at))
+                })
+                .collect();
+            see(&rings, &positions);
         }
         Ok(())
     }

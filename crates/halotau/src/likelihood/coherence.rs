@@ -7,6 +7,7 @@
 //! Adjacent scans share speckle but no shot noise, so that distance 0 needs no correction. Directions are averaged: the aperture is round.
 
 use super::modes::{Cell, CellSeries};
+use crate::simd::{Isa, dispatch};
 
 /// Cells farther apart share no speckle: cells are at most a quarter of the width of a speckle.
 const REACH: i32 = 6;
@@ -32,82 +33,112 @@ impl Coherence {
     }
 }
 
-/// Sums over positions.
+/// Squares of distances that count.
+const N_SQUARES: usize = (REACH * REACH + 1) as usize;
+
+/// Pairs of cells whose speckle is compared.
 #[derive(Debug, Clone)]
-pub(crate) struct CoherenceSums {
-    /// Pairs of cells with the square of their distance.
+pub(crate) struct CoherencePairs {
+    /// Pairs with the square of their distance.
     pairs: Vec<(usize, usize, usize)>,
-    products: Vec<f64>,
-    weights: Vec<f64>,
 }
 
-impl CoherenceSums {
-    /// Empty sums for these cells.
+/// Sums over pairs of cells and positions, by the square of the distance.
+#[derive(Debug, Clone)]
+pub(crate) struct CoherenceSums {
+    products: [f64; N_SQUARES],
+    weights: [f64; N_SQUARES],
+}
+
+impl Default for CoherenceSums {
+    fn default() -> Self {
+        Self {
+            products: [0.0; N_SQUARES],
+            weights: [0.0; N_SQUARES],
+        }
+    }
+}
+
+impl CoherencePairs {
+    /// The pairs of these cells.
     pub(crate) fn new(cells: &[Cell]) -> Self {
-        let n_squares = (REACH * REACH + 1) as usize;
         let mut pairs = Vec::new();
         for (number, first) in cells.iter().enumerate() {
             for (other, second) in cells.iter().enumerate().skip(number) {
                 let (rows, cols) = (first.row - second.row, first.col - second.col);
                 if rows.abs() <= REACH && cols.abs() <= REACH {
                     let square = (rows * rows + cols * cols) as usize;
-                    if square < n_squares {
+                    if square < N_SQUARES {
                         pairs.push((number, other, square));
                     }
                 }
             }
         }
-        Self {
-            pairs,
-            products: vec![0.0; n_squares],
-            weights: vec![0.0; n_squares],
-        }
+        Self { pairs }
     }
 
-    /// The sums of one position alone, with the same pairs.
-    pub(crate) fn of_position(&self, cells: &[Cell], counts: &CellSeries) -> (Vec<f64>, Vec<f64>) {
-        let n_squares = self.products.len();
-        let (mut products, mut weights) = (vec![0.0; n_squares], vec![0.0; n_squares]);
+    /// The sums of one position.
+    pub(crate) fn of_position(&self, cells: &[Cell], counts: &CellSeries) -> CoherenceSums {
+        let mut sums = CoherenceSums::default();
         let level = counts.level(cells, |_| true);
-        let fluctuations: Vec<Vec<f64>> = cells
-            .iter()
-            .enumerate()
-            .map(|(number, cell)| {
-                let expected = level * cell.expected;
-                let worth = expected / (expected + HALF_WORTH);
-                let value = |&count: &f64| worth * (count / expected - 1.0);
-                counts.of_cell(number).iter().map(value).collect()
-            })
-            .collect();
         let worth = |number: usize| {
             let expected = level * cells[number].expected;
             expected / (expected + HALF_WORTH)
         };
+        let fluctuations: Vec<Vec<f64>> = (0..cells.len())
+            .map(|number| {
+                let expected = level * cells[number].expected;
+                let value = |&count: &f64| worth(number) * (count / expected - 1.0);
+                counts.of_cell(number).iter().map(value).collect()
+            })
+            .collect();
+        let isa = Isa::best();
         for &(first, second, square) in &self.pairs {
             if counts.missing[first] || counts.missing[second] {
                 continue;
             }
-            let later = fluctuations[second].iter().skip(1);
-            let product: f64 = fluctuations[first]
-                .iter()
-                .zip(later)
-                .map(|(now, next)| now * next)
-                .sum();
+            let (now, next) = (&fluctuations[first], &fluctuations[second][1..]);
+            let product = product(isa, now, next);
             if product.is_finite() {
-                products[square] += product;
-                weights[square] +=
-                    worth(first) * worth(second) * (fluctuations[first].len() - 1) as f64;
+                sums.products[square] += product;
+                sums.weights[square] += worth(first) * worth(second) * next.len() as f64;
             }
         }
-        (products, weights)
+        sums
     }
+}
 
-    /// Adds the sums of a position.
-    pub(crate) fn add(&mut self, (products, weights): &(Vec<f64>, Vec<f64>)) {
-        for (sum, product) in self.products.iter_mut().zip(products) {
+dispatch! {
+    /// The sum of products over the length of the second.
+    fn product(now: &[f64], next: &[f64]) -> f64 {
+        product_in_vectors(now, next)
+    }
+}
+
+#[inline(always)]
+fn product_in_vectors(now: &[f64], next: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let (now, now_rest) = now[..next.len()].as_chunks::<LANES>();
+    let (next, next_rest) = next.as_chunks::<LANES>();
+    for (now, next) in now.iter().zip(next) {
+        for lane in 0..LANES {
+            sums[lane] += now[lane] * next[lane];
+        }
+    }
+    for (sum, (now, next)) in sums.iter_mut().zip(now_rest.iter().zip(next_rest)) {
+        *sum += now * next;
+    }
+    sums.iter().sum()
+}
+
+impl CoherenceSums {
+    /// Adds the sums of other positions.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, product) in self.products.iter_mut().zip(&other.products) {
             *sum += product;
         }
-        for (sum, weight) in self.weights.iter_mut().zip(weights) {
+        for (sum, weight) in self.weights.iter_mut().zip(&other.weights) {
             *sum += weight;
         }
     }

@@ -252,13 +252,20 @@ impl SpeckleModes {
         })
     }
 
-    /// The class of each part of [`classes`](Self::classes), in the same order, for sets that all have counts.
-    pub(crate) fn class_numbers(&self) -> [Vec<usize>; N_SETS] {
-        let mut sets = [const { Vec::new() }; N_SETS];
-        for block in &self.blocks {
-            sets[block.set].extend(block.classes.iter().map(|class| class.number));
+    /// What a position adds to the sums that [`calibrate`](Self::calibrate) needs.
+    pub(crate) fn sums(&self, cells: &[Cell], counts: &CellSeries) -> ClassSums {
+        let mut sums = ClassSums::default();
+        for (set, classes) in self.classes(cells, counts).iter().enumerate() {
+            let blocks = self.blocks.iter().filter(|block| block.set == set);
+            let numbers: Vec<usize> = blocks
+                .flat_map(|block| block.classes.iter().map(|class| class.number))
+                .collect();
+            // A set without counts has no classes.
+            for (&number, class) in numbers.iter().zip(classes) {
+                sums.add_class(number, class);
+            }
         }
-        sets
+        sums
     }
 
     /// Takes shares of speckle and noise from what positions show. `n_areas` independent ones of them are in the sums.
@@ -302,20 +309,29 @@ pub(crate) struct ClassSums {
 }
 
 impl ClassSums {
-    /// Adds a position's classes of modes with their numbers.
-    pub(crate) fn add(&mut self, classes: &[Vec<ModeClass>], numbers: &[Vec<usize>]) {
-        for (classes, numbers) in classes.iter().zip(numbers) {
-            if classes.len() != numbers.len() {
-                continue;
-            }
-            for (class, &number) in classes.iter().zip(numbers) {
-                let n_modes = class.n_modes() as f64;
-                for (sum, product) in self.products[number].iter_mut().zip(class.products()) {
-                    *sum += n_modes * product;
-                }
-                self.scale[number] += n_modes * class.scale();
-                self.noise[number] += n_modes * class.noise();
-                self.n_modes[number] += n_modes;
+    fn add_class(&mut self, number: usize, class: &ModeClass) {
+        let n_modes = class.n_modes() as f64;
+        for (sum, product) in self.products[number].iter_mut().zip(class.products()) {
+            *sum += n_modes * product;
+        }
+        self.scale[number] += n_modes * class.scale();
+        self.noise[number] += n_modes * class.noise();
+        self.n_modes[number] += n_modes;
+    }
+
+    /// Adds the sums of other positions.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let products = self.products.as_flattened_mut().iter_mut();
+        for (sum, other) in products.zip(other.products.as_flattened()) {
+            *sum += other;
+        }
+        for (sums, others) in [
+            (&mut self.scale, &other.scale),
+            (&mut self.noise, &other.noise),
+            (&mut self.n_modes, &other.n_modes),
+        ] {
+            for (sum, other) in sums.iter_mut().zip(others) {
+                *sum += other;
             }
         }
     }

@@ -60,14 +60,12 @@ struct Band {
 }
 
 impl Bands {
-    /// Learns the modes of each band from the sample that those of the ring `cells` are learned from.
+    /// The modes of each band of the ring that `cells` are of.
     pub(super) fn new(
         reduction: &Reduction,
         recipe: &Recipe,
         cells: &[Cell],
         coherence: &Coherence,
-        sample: &[CellSeries],
-        (n_areas, is_counted): (f64, bool),
     ) -> Self {
         let q = |cell: &Cell| {
             let all = cell.pixels.iter();
@@ -81,17 +79,10 @@ impl Bands {
                     .filter(|&cell| range.contains(q(&cells[cell])))
                     .collect();
                 let own: Vec<Cell> = of.iter().map(|&cell| cells[cell].clone()).collect();
-                let mut modes = SpeckleModes::new(&own, coherence);
-                let numbers = modes.class_numbers();
-                let mut sums = ClassSums::default();
-                for counts in sample {
-                    sums.add(&modes.classes(&own, &counts.of_cells(&of)), &numbers);
-                }
-                modes.calibrate(&sums, n_areas, is_counted);
                 Band {
                     of,
+                    modes: SpeckleModes::new(&own, coherence),
                     cells: own,
-                    modes,
                 }
             })
             .collect();
@@ -107,6 +98,24 @@ impl Bands {
                 1
             },
             bands,
+        }
+    }
+
+    /// Sums of nothing, one a band.
+    pub(super) fn no_sums(&self) -> Vec<ClassSums> {
+        vec![ClassSums::default(); self.bands.len()]
+    }
+
+    /// What a position of the sample adds for each band.
+    pub(super) fn sums(&self, counts: &CellSeries) -> Vec<ClassSums> {
+        let of_band = |band: &Band| band.modes.sums(&band.cells, &counts.of_cells(&band.of));
+        self.bands.iter().map(of_band).collect()
+    }
+
+    /// As [`SpeckleModes::calibrate`], each band from its sums.
+    pub(super) fn calibrate(&mut self, sums: &[ClassSums], n_areas: f64, is_counted: bool) {
+        for (band, sums) in self.bands.iter_mut().zip(sums) {
+            band.modes.calibrate(sums, n_areas, is_counted);
         }
     }
 

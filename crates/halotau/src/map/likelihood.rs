@@ -4,12 +4,14 @@ use super::bands::Bands;
 use super::curves::PositionCurves;
 use super::geometry::{Geometries, Geometry, guard_per_nm};
 use super::position::{PositionResult, PositionTask, valid_times};
+use rayon::prelude::*;
+
 use crate::conditions::Measured;
 use crate::correlate::Lags;
 use crate::error::Result;
 use crate::likelihood::{
-    Cell, CellSeries, ClassSums, Coherence, CoherenceSums, Likelihood, Maximum, N_SETS, Profile,
-    SpeckleModes, interval_factor,
+    Cell, CellSeries, ClassSums, Coherence, CoherencePairs, CoherenceSums, Likelihood, Maximum,
+    N_SETS, Profile, SpeckleModes, interval_factor,
 };
 use crate::q_dependence::{BandProfiles, MAX_BANDS, N_NODES};
 use crate::quality::Quality;
@@ -30,8 +32,12 @@ const MAX_CELLS: usize = 1_600;
 /// A cell is at most this over the width of the probe: a fifth of a speckle.
 const CELL_WIDTHS: f64 = 0.2;
 
-/// Positions from which the modes are learned; as many probe areas as a scan of the paper holds.
-const MAX_SAMPLE: usize = 128;
+/// Positions from which the modes are learned. What is learned wrong is wrong at all positions alike: with 128 tau of a whole map was off
+/// by one or two per cent, with 512 by half of a per cent.
+const MAX_SAMPLE: usize = 512;
+
+/// Positions of the sample whose counts are in memory at once.
+const SAMPLE_AT_ONCE: usize = 32;
 
 /// Up to this many records the halves say how wide intervals are; beyond, some end at the bound.
 const MAX_RECORDS: f64 = 4.0;
@@ -45,9 +51,11 @@ const SEARCHED: ExponentFactor = ExponentFactor::Two;
 /// Share of the record whose lags are fitted for the start of the search.
 const START_LAG_FRACTION: f64 = 0.5;
 
-/// Shows positions of the sample to a function, one after another.
-pub(super) type ShowSample<'a> =
-    dyn FnMut(&mut dyn FnMut(&RingSeries, Position, &Geometry)) -> Result<()> + 'a;
+/// Sees positions of one shard.
+pub(super) type SeePositions<'a> = dyn FnMut(&RingSeries, &[(Position, &Geometry)]) + 'a;
+
+/// Shows the positions of the sample to a function, those of a shard at once.
+pub(super) type ShowSample<'a> = dyn FnMut(&mut SeePositions<'_>) -> Result<()> + 'a;
 
 /// What the likelihood found at one position.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,8 +147,8 @@ pub(super) fn sample(measured: &Measured) -> Vec<Position> {
 }
 
 impl<'a> LikelihoodTask<'a> {
-    /// Learns the modes of the ring from the counts of the sample, which `with_sample` shows one position after another. `None`
-    /// where no speckle lasts from one scan to the next.
+    /// Learns the modes of the ring from the counts of the sample, which `with_sample` shows: how bright positions are, how far a speckle
+    /// reaches, and how much of it each mode holds. `None` where no speckle lasts from one scan to the next.
     pub(super) fn new(
         task: &PositionTask<'a>,
         reduction: &'a Reduction,
@@ -159,17 +167,22 @@ impl<'a> LikelihoodTask<'a> {
             modes: SpeckleModes::default(),
             bands: Bands::default(),
         };
-        let mut sample: Vec<CellSeries> = Vec::new();
-        with_sample(&mut |rings, at, geometry| {
-            if let Some((counts, _)) = made.counts(rings, at, geometry) {
-                sample.push(counts);
-            }
+        let mut levels = Vec::new();
+        let pairs = CoherencePairs::new(&made.cells);
+        let mut sums = CoherenceSums::default();
+        let level_and_products = |counts: &CellSeries| {
+            let level = counts.level(&made.cells, |_| true);
+            (level, pairs.of_position(&made.cells, counts))
+        };
+        made.learn(with_sample, &level_and_products, &mut |(
+            level,
+            products,
+        )| {
+            levels.push(level);
+            sums.add(&products);
         })?;
-        let levels: Vec<f64> = sample
-            .iter()
-            .map(|counts| counts.level(&made.cells, |_| true))
-            .filter(|level| level.is_finite())
-            .collect();
+        let n_sample = levels.len();
+        levels.retain(|level| level.is_finite());
         let level = levels.iter().sum::<f64>() / levels.len() as f64;
         if level.is_nan() || level <= 0.0 {
             return Ok(None);
@@ -177,27 +190,50 @@ impl<'a> LikelihoodTask<'a> {
         made.cells
             .iter_mut()
             .for_each(|cell| cell.expected *= level);
-        let mut sums = CoherenceSums::new(&made.cells);
-        for counts in &sample {
-            let part = sums.of_position(&made.cells, counts);
-            sums.add(&part);
-        }
         let Some(coherence): Option<Coherence> = sums.coherence() else {
             return Ok(None);
         };
         made.modes = SpeckleModes::new(&made.cells, &coherence);
+        made.bands = Bands::new(reduction, recipe, &made.cells, &coherence);
         let mut sums = ClassSums::default();
-        let numbers = made.modes.class_numbers();
-        for counts in &sample {
-            sums.add(&made.modes.classes(&made.cells, counts), &numbers);
-        }
-        let n_areas = n_areas.min(sample.len() as f64);
+        let mut of_bands = made.bands.no_sums();
+        let classes_of = |counts: &CellSeries| {
+            let of_ring = made.modes.sums(&made.cells, counts);
+            (of_ring, made.bands.sums(counts))
+        };
+        made.learn(with_sample, &classes_of, &mut |(ring, bands)| {
+            sums.add(&ring);
+            for (sum, band) in of_bands.iter_mut().zip(&bands) {
+                sum.add(band);
+            }
+        })?;
+        let n_areas = n_areas.min(n_sample as f64);
         // Dark-corrected counts and units of charge are real numbers and have a shot noise of their own.
         let is_counted = reduction.sample_type.is_unsigned();
         made.modes.calibrate(&sums, n_areas, is_counted);
-        let learned = (n_areas, is_counted);
-        made.bands = Bands::new(reduction, recipe, &made.cells, &coherence, &sample, learned);
+        made.bands.calibrate(&of_bands, n_areas, is_counted);
         Ok(Some(made))
+    }
+
+    /// What is made of the counts of each position of the sample, to a function that takes it in the order of the positions.
+    fn learn<T: Send>(
+        &self,
+        with_sample: &mut ShowSample<'_>,
+        make: &(dyn Fn(&CellSeries) -> T + Sync),
+        take: &mut dyn FnMut(T),
+    ) -> Result<()> {
+        with_sample(&mut |rings, sample| {
+            for chunk in sample.chunks(SAMPLE_AT_ONCE) {
+                let made: Vec<Option<T>> = chunk
+                    .par_iter()
+                    .map(|&(at, geometry)| {
+                        let (counts, _) = self.counts(rings, at, geometry)?;
+                        Some(make(&counts))
+                    })
+                    .collect();
+                made.into_iter().flatten().for_each(&mut *take);
+            }
+        })
     }
 
     /// Counts of a position in cells, and the time from each scan that is used to the next; `None` below three scans.
