@@ -5,6 +5,8 @@
 //! forms, and the fit. The jackknife's six repetitions and the search for drift are left out, because the reference
 //! (`reference.py`) does not do them. CPU seconds of the process on a pool of one thread, the least of five runs.
 //!
+//! Then one thread and two take turns over the binned file; of these the clock counts.
+//!
 //! The answers of both files are the same bits, and the relaxation times those of the simulation.
 
 use std::borrow::Cow;
@@ -12,6 +14,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use cpu_time::ProcessTime;
 use halotau::analysis::Analysis;
@@ -51,16 +54,53 @@ const TAU_TOLERANCE: f64 = 0.08;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-fn main() -> Outcome {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-    pool.install(run)
+/// What one run took.
+struct Run {
+    /// CPU seconds of reading and reducing, of the analysis, and of both.
+    cpu_s: [f64; 3],
+    /// Seconds of both by the clock.
+    wall_s: f64,
+    analysis: Analysis,
 }
 
-fn run() -> Outcome {
+fn main() -> Outcome {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let binned = folder.join("series.npy");
     let native = folder.join("native.npy");
-    write_native(&binned, &native)?;
+    pool(1)?.install(|| one_thread(&folder, &binned, &native))?;
+    more_threads(&binned)
+}
+
+fn pool(threads: usize) -> Outcome<rayon::ThreadPool> {
+    Ok(rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?)
+}
+
+/// Prints what a second thread gains, in turns with one.
+fn more_threads(binned: &Path) -> Outcome {
+    let pools = [pool(1)?, pool(2)?];
+    let mut least = [f64::INFINITY; 2];
+    let mut answers = [None, None];
+    for _ in 0..RUNS {
+        for ((pool, least), answer) in pools.iter().zip(&mut least).zip(&mut answers) {
+            let run = pool.install(|| once(binned, 1, Stretch::Fixed(1.0)))?;
+            *least = least.min(run.wall_s);
+            *answer = Some(run.analysis.relaxation.tau_s.mapv(f64::to_bits));
+        }
+    }
+    assert_eq!(answers[0], answers[1]);
+    println!();
+    println!("| threads | s | times faster |");
+    println!("|---|---|---|");
+    for (threads, seconds) in [1, 2].iter().zip(least) {
+        println!("| {threads} | {seconds:.4} | {:.2} |", least[0] / seconds);
+    }
+    Ok(())
+}
+
+fn one_thread(folder: &Path, binned: &Path, native: &Path) -> Outcome {
+    write_native(binned, native)?;
     let truth = std::fs::read(folder.join("truth.npy"))?;
     let truth: Vec<f64> = npy_data(&truth)
         .chunks_exact(8)
@@ -72,19 +112,19 @@ fn run() -> Outcome {
     let free = Stretch::Free { min: 0.3, max: 2.0 };
     let mut answers = Vec::new();
     for (name, file, bin, stretch) in [
-        ("binned", &binned, 1, fixed),
-        ("binned", &binned, 1, free),
-        ("native", &native, BIN, fixed),
+        ("binned", binned, 1, fixed),
+        ("binned", binned, 1, free),
+        ("native", native, BIN, fixed),
     ] {
         let stretch_name = if stretch == fixed { "fixed" } else { "free" };
         let mut least = [f64::INFINITY; 3];
         let mut answer = None;
         for _ in 0..RUNS {
-            let (steps, analysis) = once(file, bin, stretch)?;
-            for (least, seconds) in least.iter_mut().zip(steps) {
+            let run = once(file, bin, stretch)?;
+            for (least, seconds) in least.iter_mut().zip(run.cpu_s) {
                 *least = least.min(seconds);
             }
-            answer = Some(analysis);
+            answer = Some(run.analysis);
         }
         let analysis = answer.ok_or("no run was made")?;
         let n_positions = analysis.relaxation.tau_s.len() as f64;
@@ -106,8 +146,9 @@ fn run() -> Outcome {
     Ok(())
 }
 
-/// CPU seconds of reading and reducing, of the analysis, and of both; and the analysis.
-fn once(file: &Path, bin: usize, stretch: Stretch) -> Outcome<([f64; 3], Analysis)> {
+/// From the file to the analysis, on the threads of the pool that calls.
+fn once(file: &Path, bin: usize, stretch: Stretch) -> Outcome<Run> {
+    let clock = Instant::now();
     let start = ProcessTime::now();
     let source = open(&OpenRequest::new(file.to_path_buf()))?;
     let header = source.header();
@@ -140,7 +181,11 @@ fn once(file: &Path, bin: usize, stretch: Stretch) -> Outcome<([f64; 3], Analysi
     let load = |shard: &halotau::reduce::Shard| Ok(Cow::Borrowed(&rings[shard.index]));
     let analysis = analyze_under(&reduction, &recipe, &measured, &load, &|_| true)?;
     let whole = start.elapsed().as_secs_f64();
-    Ok(([reduced, whole - reduced, whole], analysis))
+    Ok(Run {
+        cpu_s: [reduced, whole - reduced, whole],
+        wall_s: clock.elapsed().as_secs_f64(),
+        analysis,
+    })
 }
 
 /// The samples of a NumPy file of format 1.0.
