@@ -181,6 +181,10 @@ impl Lags {
     pub fn n_pairs(&self, valid: &[bool]) -> Vec<usize> {
         let mut n_pairs = Vec::with_capacity(self.len());
         for level in &self.levels {
+            if level.width == 1 {
+                n_pairs.extend(&super::n_pairs(valid)[level.first - 1..level.end - 1]);
+                continue;
+            }
             let n_valid = level.n_valid(valid);
             n_pairs.extend((level.first..level.end).map(|lag| {
                 let pairs = n_valid.iter().zip(&n_valid[lag..]);
@@ -225,7 +229,9 @@ mod tests {
         assert_eq!(lags.times_s(&time), time.lags_s());
         let mut valid = [true; 37];
         valid[4] = false;
-        assert_eq!(lags.n_pairs(&valid), super::super::n_pairs(&valid));
+        let pairs = |lag: usize| valid.iter().zip(&valid[lag..]);
+        let both = |lag: usize| pairs(lag).filter(|&(&one, &other)| one && other).count();
+        assert_eq!(lags.n_pairs(&valid), (1..37).map(both).collect::<Vec<_>>());
         let few = Lags::multi_tau(37);
         assert_eq!(few.times_s(&time)[..15], time.lags_s()[..15]);
         assert_eq!(few.n_pairs(&valid)[..15], lags.n_pairs(&valid)[..15]);
