@@ -385,6 +385,8 @@ impl Run<'_, '_> {
             });
         let interval_factor =
             found.and_then(|found| self.likelihood(&task, found, &mut results, &mut warnings));
+        // Bands of a likelihood that is not to be used say nothing either.
+        let q_dependence = q_dependence.filter(|_| interval_factor.is_some());
         Ok(Concluded {
             task,
             results,
@@ -623,9 +625,12 @@ fn q_warning(found: &QDependence) -> Option<Warning> {
     let ratio = found.outer_over_inner;
     found.is_dependent().then(|| {
         let text = format!(
-            "tau is not the same over the ring that is taken as one: at its outer end it is {:.2} [{:.2}, {:.2}] times that at its inner end. The map is \
-             a mean over Q; a narrower dynamics.q_range_per_nm gives that of one Q.",
-            ratio.value, ratio.lower, ratio.upper
+            "tau is not the same over the ring that is taken as one: its bands of Q differ by up to {:.0} %, and at its outer end it is {:.2} [{:.2}, {:.2}] \
+             times that at its inner end. The map is a mean over Q; a narrower dynamics.q_range_per_nm gives that of one Q.",
+            100.0 * (libm::exp(found.largest_difference()) - 1.0),
+            ratio.value,
+            ratio.lower,
+            ratio.upper
         );
         Warning::new("W054", text)
     })

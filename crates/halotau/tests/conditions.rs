@@ -11,6 +11,7 @@ use halotau::correlate::Normalization;
 use halotau::current::Reason;
 use halotau::drift::{Course, DriftMethod};
 use halotau::ndarray::{Array2, Array5, s};
+use halotau::rank;
 use halotau::recipe::Recipe;
 use halotau::reduce::{ReducePlan, ReduceSettings, Reduction, Shard};
 use halotau::ring::RingSeries;
@@ -154,6 +155,33 @@ fn drift_that_is_followed_leaves_tau() {
     assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
     let ratio = tau_s(&left) / tau_s(&still);
     assert!(ratio < 0.8, "{ratio}");
+}
+
+/// What is lost below a step shortens the tau of the likelihood, the more the longer it is: two records became a third of one.
+#[test]
+fn a_long_tau_is_not_taken_from_what_drift_forgets() {
+    let mut settings = settings();
+    (settings.n_rows, settings.n_cols) = (20, 20);
+    (settings.glass.tau_median_s, settings.glass.ln_tau_spread) = (600.0, 0.0);
+    let tau_s = |settings: &SimulationSettings| {
+        let recipe = recipe();
+        let (reduction, rings) = reduced(settings, &counts(settings), &recipe);
+        let found = halotau::map::analyze_in_memory(&reduction, &rings, &recipe).unwrap();
+        let code = |warning: &halotau::series::Warning| warning.code == "W052";
+        let taus = rank::median(found.relaxation.tau_s.as_slice().unwrap());
+        (taus, found.warnings.iter().any(code), found.q_dependence)
+    };
+    let (still_s, replaced, _) = tau_s(&settings);
+    assert!(!replaced);
+    assert!((still_s / 600.0 - 1.0).abs() < 0.1, "{still_s}");
+    settings.artifacts.drift = SampleDrift {
+        row_nm_per_s: 0.004,
+        col_nm_per_s: 0.003,
+        walk_nm: 0.0,
+    };
+    let (followed_s, replaced, q_dependence) = tau_s(&settings);
+    assert!(replaced && q_dependence.is_none());
+    assert!((followed_s / 600.0 - 1.0).abs() < 0.15, "{followed_s}");
 }
 
 /// Neighbors that forget at different rates lean the peak of their correlation as a drift would.

@@ -385,11 +385,8 @@ impl<'a> LikelihoodTask<'a> {
     }
 }
 
-/// Likelihood and fit of g are compared where tau is at least this many scans ...
+/// Likelihood and fit of g are compared where tau is at least this many scans: both are unbiased there, however long it is.
 const SHORTEST_COMPARED: f64 = 4.0;
-
-/// ... and at most this many records: both are unbiased there.
-const LONGEST_COMPARED: f64 = 0.5;
 
 /// Positions that are needed to compare them.
 const MIN_COMPARED: usize = 12;
@@ -428,13 +425,12 @@ impl<'a> Conclusion<'a> {
     }
 
     /// Median of ln(tau of the likelihood / tau of the fit of g), where the two differ beyond chance. None where they agree, or where
-    /// too few positions lie well inside of the record.
+    /// tau of too few positions is longer than some scans.
     ///
     /// Both take the speckle for one exponential decay. The likelihood knows the shot noise as well, so that whatever else a scan forgets of the scan before, such as
     /// what positions that jitter do not share, shortens its tau; in g it lowers the contrast alone.
     pub(super) fn contradiction(&self, results: &[PositionResult], n_areas: f64) -> Option<f64> {
-        let time = &self.reduction.time;
-        let inside = SHORTEST_COMPARED * time.step_s()..LONGEST_COMPARED * time.record_s();
+        let shortest_s = SHORTEST_COMPARED * self.reduction.time.step_s();
         let scale = self.scale();
         let n_found = results.iter().filter(|result| result.has_tau()).count() as f64;
         let ratios: Vec<f64> = results
@@ -448,7 +444,7 @@ impl<'a> Conclusion<'a> {
                 );
                 // By both: a choice by one of them would prefer its errors.
                 let middle_s = libm::exp(0.5 * (ln_tau + ln_fit));
-                (maximum.converged && inside.contains(&middle_s)).then_some(ln_tau - ln_fit)
+                (maximum.converged && middle_s >= shortest_s).then_some(ln_tau - ln_fit)
             })
             .collect();
         let n = ratios.len() as f64;
