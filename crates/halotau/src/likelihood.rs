@@ -54,8 +54,8 @@ const TYPICAL_WEIGHT: f64 = 10.0;
 const MAX_DIFFERENCE: f64 = 6.0;
 
 /// The whole is a little worse against its own curvature than the halves, because speckles across the boundary of blocks are counted
-/// twice: 1.04 in simulations.
-const WHOLE_AGAINST_HALVES: f64 = 1.04;
+/// twice. Of 2,000 positions at 0.1, 0.3, 1 and 3 records 65 to 67 % of the intervals held tau with 1.04 here; 68 % would with this.
+const WHOLE_AGAINST_HALVES: f64 = 1.08;
 
 /// How many times wider intervals are than curvature says, from `(ln tau, its error by curvature)` of the two halves of many positions.
 ///
@@ -88,8 +88,11 @@ mod tests {
             .map(|n| [(if n % 2 == 0 { 0.3 } else { -0.3 }, 0.1), (0.0, 0.1)])
             .collect();
         let factor = interval_factor(&halves, 2000.0);
-        assert!((factor - 1.04 * 2.12).abs() < 0.01, "{factor}");
+        assert!(
+            (factor - WHOLE_AGAINST_HALVES * 2.12).abs() < 0.01,
+            "{factor}"
+        );
         let unmeasured = interval_factor(&[], 0.0);
-        assert!((unmeasured - 1.04 * TYPICAL_FACTOR).abs() < 1e-12);
+        assert!((unmeasured - WHOLE_AGAINST_HALVES * TYPICAL_FACTOR).abs() < 1e-12);
     }
 }

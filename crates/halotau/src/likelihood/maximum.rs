@@ -1,6 +1,6 @@
 //! Where is the likelihood highest, and how fast does it fall from there?
 
-use super::filter::ModeClass;
+use super::filter::{ModeClass, deviance};
 
 /// Half of the distance in ln tau and ln V over which slopes and curvatures are taken.
 const STENCIL: f64 = 0.05;
@@ -118,7 +118,7 @@ impl Likelihood<'_> {
             .collect();
         let variance = libm::exp(ln_variance);
         let classes = self.sets.iter().flat_map(|set| set.iter());
-        classes.map(|class| class.deviance(&kept, variance)).sum()
+        deviance(classes, &kept, variance)
     }
 
     /// Whether D is clearly lower with speckle than without any.
