@@ -52,13 +52,15 @@ struct SourceText {
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
     let path = path_of(path);
     let path = path.as_path();
+    let is_no_recipe = |what: &str| {
+        let text = format!("{what}; a recipe is TOML (`halotau init DATA` writes one)");
+        Error::content(path, text)
+    };
+    if path.is_dir() {
+        return Err(is_no_recipe("a folder without a recipe.toml"));
+    }
     let bytes = fs::read(path).map_err(|source| Error::read(path, source))?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Error::content(
-            path,
-            "not a text file; a recipe is TOML (`halotau init DATA` writes one)",
-        )
-    })?;
+    let text = String::from_utf8(bytes).map_err(|_| is_no_recipe("not a text file"))?;
     let path = std::path::absolute(path).map_err(|source| Error::read(path, source))?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     parse(&text, &path.display().to_string(), folder, overrides)

@@ -118,12 +118,25 @@ fn slips_are_pointed_at_with_the_cure() {
 }
 
 #[test]
+fn data_in_the_place_of_a_recipe_are_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("scan.h5");
+    std::fs::write(&file, [0x89, b'H', 0xff]).unwrap();
+    for data in [folder.path(), &file] {
+        let error = load(data, &[]).unwrap_err();
+        assert_eq!(error.exit_code(), 65, "{error}");
+        assert!(error.to_string().contains("halotau init"), "{error}");
+    }
+}
+
+#[test]
 fn values_that_make_no_sense_are_pointed_at() {
     for (key, value) in [
         ("pattern.bin", "0"),
         ("dynamics.q_range_per_nm", "[4.6, 4.2]"),
         ("structure.q_range_per_nm", "[-1.0, 4.2]"),
         ("scan.step_nm", "-0.16"),
+        ("scan.polygon", "[[0.0, 0.0], [9.0, 0.0]]"),
         ("interval.level", "95.0"),
         ("interval.sectors", "1"),
         ("relaxation.lag_fraction", "0.0"),

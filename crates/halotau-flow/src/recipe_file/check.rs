@@ -54,6 +54,9 @@ fn scan(recipe: &Recipe) -> Result<()> {
         scan.edge_margin_nm,
         "must be a distance in nm, 0 for none",
     )?;
+    if !scan.polygon.is_empty() {
+        polygon("scan.polygon", &scan.polygon)?;
+    }
     if let Some([thinnest, thickest]) = scan.thickness_window {
         require(
             thinnest < thickest && thickest > 0.0,
@@ -239,16 +242,18 @@ fn mask(key: &str, shape: &MaskShape) -> Result<()> {
             half_open(&format!("{key}.rows"), *rows)?;
             half_open(&format!("{key}.cols"), *cols)
         }
-        MaskShape::Polygon { corners } => {
-            finite(&format!("{key}.corners"), &corners.concat())?;
-            require(
-                corners.len() >= 3,
-                &format!("{key}.corners"),
-                format!("{corners:?}"),
-                "a polygon has at least three corners",
-            )
-        }
+        MaskShape::Polygon { corners } => polygon(&format!("{key}.corners"), corners),
     }
+}
+
+fn polygon(key: &str, corners: &[[f64; 2]]) -> Result<()> {
+    finite(key, &corners.concat())?;
+    require(
+        corners.len() >= 3,
+        key,
+        format!("{corners:?}"),
+        "a polygon has at least three corners, each [row, col]",
+    )
 }
 
 fn relaxation(recipe: &Recipe) -> Result<()> {
