@@ -25,9 +25,9 @@ mod sums;
 
 use crate::simd::Isa;
 use condition::condition;
-use sums::{center, costs_of_units, dot, norm_and_product, residual_sums, shape_sums};
+use sums::{center, costs_of_units, norm_and_product, residual_sums, shape_sums};
 
-pub(crate) use sums::{UNITS, padded, padded_len, unit_shape};
+pub(crate) use sums::{UNITS, dot, padded, padded_len, unit_shape};
 
 /// A family of curves with `N` nonlinear parameters.
 pub(crate) trait Shape<const N: usize> {

@@ -76,8 +76,8 @@ pub(crate) fn unit_shape(weights: &[f64], offset: Offset, shape: &mut [f64]) {
 }
 
 dispatch! {
-    /// `Σ left · right`.
-    pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
+    /// `Σ left · right`, of slices of the same length.
+    pub(crate) fn dot(left: &[f64], right: &[f64]) -> f64 {
         plain_dot(left, right)
     }
 }

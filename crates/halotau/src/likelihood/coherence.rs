@@ -7,7 +7,8 @@
 //! Adjacent scans share speckle but no shot noise, so that distance 0 needs no correction. Directions are averaged: the aperture is round.
 
 use super::modes::{Cell, CellSeries};
-use crate::simd::{Isa, dispatch};
+use crate::least_squares::dot;
+use crate::simd::Isa;
 
 /// Cells farther apart share no speckle: cells are at most a quarter of the width of a speckle.
 const REACH: i32 = 6;
@@ -97,8 +98,8 @@ impl CoherencePairs {
             if counts.missing[first] || counts.missing[second] {
                 continue;
             }
-            let (now, next) = (&fluctuations[first], &fluctuations[second][1..]);
-            let product = product(isa, now, next);
+            let next = &fluctuations[second][1..];
+            let product = dot(isa, &fluctuations[first][..next.len()], next);
             if product.is_finite() {
                 sums.products[square] += product;
                 sums.weights[square] += worth(first) * worth(second) * next.len() as f64;
@@ -106,30 +107,6 @@ impl CoherencePairs {
         }
         sums
     }
-}
-
-dispatch! {
-    /// The sum of products over the length of the second.
-    fn product(now: &[f64], next: &[f64]) -> f64 {
-        product_in_vectors(now, next)
-    }
-}
-
-#[inline(always)]
-fn product_in_vectors(now: &[f64], next: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let (now, now_rest) = now[..next.len()].as_chunks::<LANES>();
-    let (next, next_rest) = next.as_chunks::<LANES>();
-    for (now, next) in now.iter().zip(next) {
-        for lane in 0..LANES {
-            sums[lane] += now[lane] * next[lane];
-        }
-    }
-    for (sum, (now, next)) in sums.iter_mut().zip(now_rest.iter().zip(next_rest)) {
-        *sum += now * next;
-    }
-    sums.iter().sum()
 }
 
 impl CoherenceSums {

@@ -12,7 +12,7 @@
 
 use crate::simd::{Isa, dispatch};
 
-/// Modes are padded to whole vectors of every processor; and classes that are followed at once.
+/// Numbers of the widest vector: modes are padded to a multiple of it, and so many classes are followed at once.
 const LANES: usize = 8;
 
 /// Variances that are multiplied before a logarithm is taken: each is between 1e-12 and 1e12.

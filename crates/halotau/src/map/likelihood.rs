@@ -1,11 +1,11 @@
 //! The likelihood of every position: which cells there are, what the modes hold, and what is made of each fit.
 
+use rayon::prelude::*;
+
 use super::bands::Bands;
 use super::curves::PositionCurves;
 use super::geometry::{Geometries, Geometry, guard_per_nm};
 use super::position::{PositionResult, PositionTask, valid_times};
-use rayon::prelude::*;
-
 use crate::conditions::Measured;
 use crate::correlate::Lags;
 use crate::error::Result;
