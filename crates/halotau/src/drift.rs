@@ -143,6 +143,24 @@ pub struct Drift {
     pub likeness: Vec<f64>,
 }
 
+/// Where the probes of all scans lie about a point of the sample.
+#[derive(Debug, Clone)]
+pub(crate) struct ProbesLeft {
+    kernel: Kernel,
+    row: Vec<f64>,
+    col: Vec<f64>,
+}
+
+impl ProbesLeft {
+    /// K² of the probes of two scans for speckle that sees `narrowing` of the movement's square.
+    pub(crate) fn overlap(&self, first: usize, second: usize, narrowing: f64) -> f64 {
+        let seen = narrowing.sqrt();
+        let rows = self.row[first] - self.row[second];
+        let cols = self.col[first] - self.col[second];
+        self.kernel.value(seen * rows, seen * cols)
+    }
+}
+
 /// An error of more than this cannot place a whole step: rounding would shuffle positions.
 const MAX_APPLIED_ERROR: f64 = 0.35;
 
@@ -214,12 +232,24 @@ impl Course {
         root_mean_square(&centered(&self.steps)) > needed * self.rms_error()
     }
 
+    /// Whether it is a movement, and one that is known well enough to be applied.
+    fn is_followed(&self) -> bool {
+        self.is_certain() && self.is_significant()
+    }
+
     /// Whole steps to apply, `[time]`: zero where the course is not certain, or not distinguishable from rest.
     pub fn whole_steps(&self) -> Vec<i64> {
-        if !self.is_certain() || !self.is_significant() {
+        if !self.is_followed() {
             return vec![0; self.steps.len()];
         }
         self.steps.iter().map(|step| step.round() as i64).collect()
+    }
+
+    /// What is left after whole steps were applied, `[time]`.
+    fn left(&self) -> Vec<f64> {
+        let whole = self.whole_steps();
+        let steps = self.steps.iter().zip(whole);
+        steps.map(|(step, whole)| step - whole as f64).collect()
     }
 
     /// Whether the two estimates contradict each other.
@@ -332,6 +362,32 @@ impl Drift {
         }
     }
 
+    /// How far apart the probes of two scans are after whole steps were applied; none where nothing moved, or where that is not known.
+    pub(crate) fn probes_left(&self) -> Option<ProbesLeft> {
+        let kernel = Kernel {
+            per_step: self.kernel_per_step?,
+        };
+        let left = |course: &Course| {
+            if course.is_followed() {
+                course.left()
+            } else {
+                vec![0.0; course.steps.len()]
+            }
+        };
+        let moved = self.row.is_followed() || self.col.is_followed();
+        moved.then(|| ProbesLeft {
+            kernel,
+            row: left(&self.row),
+            col: left(&self.col),
+        })
+    }
+
+    /// Whether all movement is known well enough to be reckoned with below a step.
+    pub(crate) fn is_known(&self) -> bool {
+        let is_known = |course: &Course| course.is_followed() || !course.is_significant();
+        self.kernel_per_step.is_some() && is_known(&self.row) && is_known(&self.col)
+    }
+
     /// The relaxation time that a still speckle would seem to have, before (`corrected` false) or after whole steps were applied;
     /// infinite where the drift forgets nothing, none where the overlap of probes or the drift is not known.
     ///
@@ -347,20 +403,12 @@ impl Drift {
         if self.row.origin == DriftOrigin::Unknown && self.col.origin == DriftOrigin::Unknown {
             return None;
         }
-        let left = |course: &Course| -> Vec<f64> {
-            let whole = course.whole_steps();
-            course
-                .steps
-                .iter()
-                .zip(whole)
-                .map(|(step, whole)| {
-                    if corrected {
-                        step - whole as f64
-                    } else {
-                        *step
-                    }
-                })
-                .collect()
+        let left = |course: &Course| {
+            if corrected {
+                course.left()
+            } else {
+                course.steps.clone()
+            }
         };
         let (row, col) = (left(&self.row), left(&self.col));
         let n = times_s.len();

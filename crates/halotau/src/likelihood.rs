@@ -16,7 +16,8 @@
 //! tau and V are where it is lowest.
 //!
 //! With an exponential memory a mode is a hidden process whose next value needs the last one only, so D is a sum over scans of
-//! how much each surprised (a Kalman filter): no matrix of times, and scans may lie at any times.
+//! how much each surprised (a Kalman filter): no matrix of times, and scans may lie at any times. What a drift that was followed in whole
+//! steps leaves of the memory is known and multiplies it; the filter then follows a few hidden values instead of one.
 //!
 //! Three things decide whether the answer is right, and each is measured:
 //!
@@ -39,10 +40,13 @@ mod coherence;
 mod filter;
 mod maximum;
 mod modes;
+mod overlap;
 
 pub(crate) use coherence::{Coherence, CoherencePairs, CoherenceSums};
+pub(crate) use filter::Memory;
 pub(crate) use maximum::{Likelihood, Maximum, Profile};
 pub(crate) use modes::{Cell, CellSeries, ClassSums, N_SETS, SpeckleModes};
+pub(crate) use overlap::Overlap;
 
 /// The factor without any measurement: what coherent speckle has in simulations.
 const TYPICAL_FACTOR: f64 = 1.8;

@@ -9,6 +9,7 @@
 //! summed over positions is summed in their order, so results are the same bits for any number of threads.
 
 mod bands;
+mod cells;
 pub mod curves;
 mod dynamics;
 mod flags;
@@ -552,7 +553,7 @@ impl Run<'_, '_> {
                 format!(
                     "The likelihood was not used, tau is that of least squares: the likelihood's would be {:.0} % {} (median), more than chance \
                      makes of it. Then speckle is lost from scan to scan by something else than relaxation, such as positions that jitter or \
-                     a drift below a step, or its decay is not a simple exponential.",
+                     a drift that is not known, or its decay is not a simple exponential.",
                     100.0 * (libm::exp(ln_ratio) - 1.0).abs(),
                     if ln_ratio < 0.0 { "shorter" } else { "longer" }
                 ),

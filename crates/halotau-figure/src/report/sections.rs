@@ -377,7 +377,7 @@ fn flag_meaning(name: &str) -> &'static str {
         }
         "partial_data" => "Frames are missing or left out; the others were used.",
         "drift_limited" => {
-            "τ is above half of what drift that is left would give perfectly still speckle: it says more about the stage than about the glass."
+            "τ is above half of what drift that is left would give perfectly still speckle: it says more about the stage than about the glass. The likelihood reckons with a drift that is known, and does not set this flag there."
         }
         "changes_with_age" => {
             "The late half of the record differs from the early one by more than chance in 99 of 100 stationary records."

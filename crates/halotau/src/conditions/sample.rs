@@ -11,6 +11,7 @@ use crate::map::LoadShard;
 use crate::recipe::{Recipe, Region};
 use crate::reduce::{Reduction, Shard};
 use crate::ring::RingSeries;
+use crate::speckle::Aperture;
 use crate::with_counts;
 
 /// Positions along either side of the window in which speckle is tracked: 4,096 positions hold far more speckles than the
@@ -41,6 +42,8 @@ pub(crate) struct Blocks {
     pub(crate) group: Vec<usize>,
     /// Mean counts a pixel of each block, `[time, row, col]` each; NaN for missing frames.
     pub(crate) values: Vec<Array3<f32>>,
+    /// How much less of a movement the mean over a block sees than a pixel, [`Aperture::narrowing_of_mean`].
+    pub(crate) narrowing: f64,
 }
 
 /// What one pass over the counts gives.
@@ -222,6 +225,7 @@ struct BlockPlan {
     window: Region,
     blocks: Vec<Vec<usize>>,
     group: Vec<usize>,
+    narrowing: f64,
 }
 
 impl BlockPlan {
@@ -238,11 +242,13 @@ impl BlockPlan {
                 window,
                 blocks: Vec::new(),
                 group: Vec::new(),
+                narrowing: 1.0,
             };
         }
         let (blocks, group) = blocks(reduction, recipe, &window);
         Self {
             window,
+            narrowing: narrowing(reduction, recipe, &blocks),
             blocks,
             group,
         }
@@ -264,6 +270,7 @@ impl BlockPlan {
             window: self.window,
             group: self.group.clone(),
             values: vec![Array3::from_elem(dim, f32::NAN); self.blocks.len()],
+            narrowing: self.narrowing,
         }
     }
 }
@@ -340,6 +347,18 @@ fn blocks(
         })
         .collect();
     (kept, group)
+}
+
+/// How much less of a movement blocks see than a pixel does, as the largest of them; 1 where the aperture is not known.
+fn narrowing(reduction: &Reduction, recipe: &Recipe, blocks: &[Vec<usize>]) -> f64 {
+    let annulus = &reduction.annulus;
+    let largest = blocks.iter().max_by_key(|pixels| pixels.len());
+    let known = Aperture::of(recipe).zip(largest);
+    known.map_or(1.0, |(aperture, pixels)| {
+        let place = |&pixel: &usize| (annulus.row[pixel], annulus.col[pixel]);
+        let places: Vec<(u32, u32)> = pixels.iter().map(place).collect();
+        aperture.narrowing_of_mean(&places, annulus.q_step_per_nm(&reduction.calibration))
+    })
 }
 
 /// Annulus pixels that can be trusted at every position of a window.

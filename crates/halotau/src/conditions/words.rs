@@ -108,8 +108,8 @@ fn limits(reduction: &Reduction, conditions: &Conditions, warnings: &mut Vec<War
         warnings.push(Warning::new(
             "W074",
             format!(
-                "Drift that is left would make perfectly still speckle forget itself in {limit_s:.0} s. Positions with tau above half of \
-                 that have the flag drift_limited."
+                "Drift that is left would make perfectly still speckle forget itself in {limit_s:.0} s. A tau fitted to g above half of that has \
+                 the flag drift_limited; the likelihood reckons with drift that is known."
             ),
         ));
     }

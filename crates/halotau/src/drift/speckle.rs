@@ -55,7 +55,7 @@ pub struct Tracking {
     pub row_error: Vec<f64>,
     /// Standard error of `col` up to a constant, `[time]`.
     pub col_error: Vec<f64>,
-    /// `v` a scan step in the overlap `[2 J₁(v)/v]²` of two probes.
+    /// `v` a scan step in the overlap `[2 J₁(v)/v]²` of two probes, as a pixel sees it.
     pub kernel_per_step: f64,
     /// Height of the correlation with the scan before, `[time]`; NaN at the first and where there is no peak.
     pub likeness: Vec<f64>,
@@ -114,7 +114,9 @@ pub(crate) fn track(
         n: times.len(),
         gradients: lags.into_iter().zip(gradients).collect(),
     };
-    Ok(tracker.course()?.over_all(&times, n_times))
+    let mut tracking = tracker.course()?.over_all(&times, n_times);
+    tracking.kernel_per_step /= blocks.narrowing.sqrt();
+    Ok(tracking)
 }
 
 /// Pairs of scans to compare, by their places among the used scans.

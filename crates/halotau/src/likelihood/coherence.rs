@@ -9,6 +9,7 @@
 use super::modes::{Cell, CellSeries};
 use crate::least_squares::dot;
 use crate::simd::Isa;
+use crate::speckle::Aperture;
 
 /// Cells farther apart share no speckle: cells are at most a quarter of the width of a speckle.
 const REACH: i32 = 6;
@@ -23,15 +24,37 @@ const HALF_WORTH: f64 = 2.0;
 #[derive(Debug, Clone)]
 pub(crate) struct Coherence {
     by_square: Vec<f64>,
+    /// How much less of a movement of the probe two cells see than one, by the square of the distance.
+    narrowing: Vec<f64>,
 }
 
 impl Coherence {
     /// |mu|² between two cells.
     pub(crate) fn between(&self, first: &Cell, second: &Cell) -> f64 {
-        let (rows, cols) = (first.row - second.row, first.col - second.col);
-        let square = rows * rows + cols * cols;
-        self.by_square.get(square as usize).copied().unwrap_or(0.0)
+        let value = self.by_square.get(square_apart(first, second));
+        value.copied().unwrap_or(0.0)
     }
+
+    /// |mu|² of two cells times their narrowing.
+    pub(crate) fn narrowed(&self, first: &Cell, second: &Cell) -> f64 {
+        let narrowing = self.narrowing.get(square_apart(first, second));
+        self.between(first, second) * narrowing.copied().unwrap_or(1.0)
+    }
+
+    /// With the narrowing of an aperture, for cells that are `cell_per_nm` wide.
+    pub(crate) fn seen_through(self, aperture: &Aperture, cell_per_nm: f64) -> Self {
+        let of_square = |square| aperture.narrowing(cell_per_nm * f64::sqrt(square as f64));
+        Self {
+            narrowing: (0..N_SQUARES).map(of_square).collect(),
+            ..self
+        }
+    }
+}
+
+/// Square of the distance of two cells, in cells.
+fn square_apart(first: &Cell, second: &Cell) -> usize {
+    let (rows, cols) = (first.row - second.row, first.col - second.col);
+    (rows * rows + cols * cols) as usize
 }
 
 /// Squares of distances that count.
@@ -66,12 +89,9 @@ impl CoherencePairs {
         let mut pairs = Vec::new();
         for (number, first) in cells.iter().enumerate() {
             for (other, second) in cells.iter().enumerate().skip(number) {
-                let (rows, cols) = (first.row - second.row, first.col - second.col);
-                if rows.abs() <= REACH && cols.abs() <= REACH {
-                    let square = (rows * rows + cols * cols) as usize;
-                    if square < N_SQUARES {
-                        pairs.push((number, other, square));
-                    }
+                let square = square_apart(first, second);
+                if square < N_SQUARES {
+                    pairs.push((number, other, square));
                 }
             }
         }
@@ -137,6 +157,9 @@ impl CoherenceSums {
                 *value = share.min(1.0);
             }
         }
-        Some(Coherence { by_square })
+        Some(Coherence {
+            by_square,
+            narrowing: vec![1.0; N_SQUARES],
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Where is the likelihood highest, and how fast does it fall from there?
 
-use super::filter::{ModeClass, deviance};
+use super::filter::{Memory, ModeClass, deviance};
 
 /// Half of the distance in ln tau and ln V over which slopes and curvatures are taken.
 const STENCIL: f64 = 0.05;
@@ -28,10 +28,8 @@ const MIN_SPECKLE: f64 = 30.0;
 pub(crate) struct Likelihood<'a> {
     /// Sets of classes; D is the sum over all.
     pub(crate) sets: &'a [&'a [ModeClass]],
-    /// Time from each scan to the next.
-    pub(crate) steps_s: &'a [f64],
-    /// The factor k of the exponent.
-    pub(crate) exponent_factor: f64,
+    /// How speckle decays.
+    pub(crate) memory: &'a Memory,
     /// Where tau is looked for.
     pub(crate) bounds: [f64; 2],
 }
@@ -110,15 +108,9 @@ impl Maximum {
 impl Likelihood<'_> {
     /// D.
     pub(crate) fn deviance(&self, ln_tau: f64, ln_variance: f64) -> f64 {
-        let rate = self.exponent_factor / libm::exp(ln_tau);
-        let kept: Vec<f64> = self
-            .steps_s
-            .iter()
-            .map(|step_s| libm::exp(-rate * step_s))
-            .collect();
-        let variance = libm::exp(ln_variance);
         let classes = self.sets.iter().flat_map(|set| set.iter());
-        deviance(classes, &kept, variance)
+        let (tau_s, variance) = (libm::exp(ln_tau), libm::exp(ln_variance));
+        deviance(classes, self.memory, tau_s, variance)
     }
 
     /// Whether D is clearly lower with speckle than without any.
@@ -348,6 +340,7 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::overlap::Overlap;
     use super::*;
     use rand::SeedableRng;
     use rand_distr::{Distribution, StandardNormal};
@@ -369,14 +362,17 @@ mod tests {
                 hidden = kept * hidden + fresh * normal();
             }
         }
-        let class = ModeClass::new(n_times, n_modes, noise, scale, |time, mode| {
+        let class = ModeClass::new(0, n_times, n_modes, noise, scale, |time, mode| {
             values[time][mode]
         });
         let classes = [class];
         let likelihood = Likelihood {
             sets: &[&classes],
-            steps_s: &[10.0; 99],
-            exponent_factor: 2.0,
+            memory: &Memory {
+                steps_s: vec![10.0; 99],
+                exponent_factor: 2.0,
+                overlaps: vec![Overlap::whole(100)],
+            },
             bounds: [0.0, 11.0],
         };
         let maximum = likelihood.maximum(libm::log(100.0), -3.0).expect("numbers");

@@ -6,10 +6,12 @@
 //! diagonalized one by one, which is eight times faster than all at once and costs no precision that was seen.
 
 use nalgebra::{DMatrix, SymmetricEigen};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 
 use super::coherence::Coherence;
 use super::filter::{ModeClass, N_PRODUCTS};
+use super::overlap::Overlap;
+use crate::drift::ProbesLeft;
 
 /// Halves A and B of the directions, and what is in neither.
 pub(crate) const N_SETS: usize = 3;
@@ -19,6 +21,12 @@ const MIN_SCALE: f64 = 0.25;
 
 /// Classes of modes, logarithmic in their share of speckle. With five tau is the same.
 const N_CLASSES: usize = 8;
+
+/// Modes see between a third and three times of what a pixel sees of a movement.
+const NARROWING: [f64; 2] = [0.3, 3.0];
+
+/// What the terms of an overlap leave out of the speckle of a mode may be this share of its shot noise.
+const REST_OVER_NOISE: f64 = 0.01;
 
 /// Iterations of the eigenvalue decomposition for each row; it takes two or three.
 const ITERATIONS_A_ROW: usize = 60;
@@ -93,6 +101,8 @@ pub(crate) struct SpeckleModes {
     blocks: Vec<Block>,
     /// What measured shares of speckle are over calculated ones, by class.
     correction: [f64; N_CLASSES],
+    /// How modes see a movement of the probe, by class.
+    movement: [Movement; N_CLASSES],
     /// What shot noise is over that of counted electrons.
     noise_factor: f64,
 }
@@ -115,6 +125,32 @@ struct Mode {
     vector: Vec<f64>,
 }
 
+/// How modes of a class see a movement of the probe.
+#[derive(Debug, Clone, Copy, Default)]
+struct Movement {
+    /// How much less of it than a pixel.
+    narrowing: f64,
+    /// Share of their speckle that may be taken for noise.
+    max_rest: f64,
+}
+
+impl Movement {
+    /// Of modes with `scale` times as much speckle, for V = 1, as shot noise.
+    fn of(scale: f64, narrowing: f64) -> Self {
+        // A class without modes has neither.
+        if narrowing.is_nan() {
+            return Self {
+                narrowing: 1.0,
+                max_rest: 1.0,
+            };
+        }
+        Self {
+            narrowing: narrowing.clamp(NARROWING[0], NARROWING[1]),
+            max_rest: REST_OVER_NOISE / scale,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Class {
     number: usize,
@@ -134,10 +170,7 @@ impl SpeckleModes {
             .map(|block| {
                 let of_block = |&cell: &usize| cells[cell].block == block;
                 let chosen: Vec<usize> = (0..cells.len()).filter(of_block).collect();
-                let shared = Array2::from_shape_fn((chosen.len(), chosen.len()), |(p, q)| {
-                    let (p, q) = (&cells[chosen[p]], &cells[chosen[q]]);
-                    (p.expected * q.expected).sqrt() * coherence.between(p, q)
-                });
+                let shared = shared(cells, &chosen, |p, q| coherence.between(p, q));
                 let modes = block_modes(cells, &chosen, &shared);
                 (chosen, shared, modes)
             })
@@ -150,6 +183,19 @@ impl SpeckleModes {
         let class_of = |scale: f64| {
             ((libm::log(scale / MIN_SCALE) / width.max(1e-9)) as usize).min(N_CLASSES - 1)
         };
+        let mut sums = [[0.0; 3]; N_CLASSES];
+        for (chosen, _, modes) in &parts {
+            let narrow = shared(cells, chosen, |p, q| coherence.narrowed(p, q));
+            for mode in modes {
+                let vector = ArrayView1::from(&mode.vector);
+                let narrowed = vector.dot(&narrow.dot(&vector));
+                let of_class = &mut sums[class_of(mode.scale)];
+                for (sum, value) in of_class.iter_mut().zip([1.0, mode.scale, narrowed]) {
+                    *sum += value;
+                }
+            }
+        }
+        let movement = sums.map(|[n, scale, narrowed]| Movement::of(scale / n, narrowed / scale));
         let blocks = parts
             .into_iter()
             .filter(|(_, _, modes)| !modes.is_empty())
@@ -188,8 +234,19 @@ impl SpeckleModes {
         Self {
             blocks,
             correction: [1.0; N_CLASSES],
+            movement,
             noise_factor: 1.0,
         }
+    }
+
+    /// How the probes of scans overlap for modes of each class, where they are some way apart.
+    pub(crate) fn overlaps(&self, n_times: usize, left: &ProbesLeft) -> Vec<Overlap> {
+        let of_class = |movement: &Movement| {
+            Overlap::new(n_times, movement.max_rest, |first, second| {
+                left.overlap(first, second, movement.narrowing)
+            })
+        };
+        self.movement.iter().map(of_class).collect()
     }
 
     /// The amplitudes of one position by set. Sets of cells without counts are empty.
@@ -243,6 +300,7 @@ impl SpeckleModes {
             let own_noise: f64 = own.map(|(square, noise)| square * noise).sum();
             let kept = kept_share(block, class, &lacking);
             ModeClass::new(
+                class.number,
                 n_times,
                 class.n_modes,
                 own_noise,
@@ -255,15 +313,8 @@ impl SpeckleModes {
     /// What a position adds to the sums that [`calibrate`](Self::calibrate) needs.
     pub(crate) fn sums(&self, cells: &[Cell], counts: &CellSeries) -> ClassSums {
         let mut sums = ClassSums::default();
-        for (set, classes) in self.classes(cells, counts).iter().enumerate() {
-            let blocks = self.blocks.iter().filter(|block| block.set == set);
-            let numbers: Vec<usize> = blocks
-                .flat_map(|block| block.classes.iter().map(|class| class.number))
-                .collect();
-            // A set without counts has no classes.
-            for (&number, class) in numbers.iter().zip(classes) {
-                sums.add_class(number, class);
-            }
+        for class in self.classes(cells, counts).iter().flatten() {
+            sums.add_class(class);
         }
         sums
     }
@@ -309,7 +360,8 @@ pub(crate) struct ClassSums {
 }
 
 impl ClassSums {
-    fn add_class(&mut self, number: usize, class: &ModeClass) {
+    fn add_class(&mut self, class: &ModeClass) {
+        let number = class.number();
         let n_modes = class.n_modes() as f64;
         for (sum, product) in self.products[number].iter_mut().zip(class.products()) {
             *sum += n_modes * product;
@@ -392,6 +444,14 @@ fn kept_share(block: &Block, class: &Class, lacking: &[usize]) -> f64 {
         })
         .sum();
     (kept / (class.scale * class.n_modes as f64)).max(0.0)
+}
+
+/// `sqrt(H_p) A_pq sqrt(H_q)` of some cells.
+fn shared(cells: &[Cell], chosen: &[usize], of: impl Fn(&Cell, &Cell) -> f64) -> Array2<f64> {
+    Array2::from_shape_fn((chosen.len(), chosen.len()), |(p, q)| {
+        let (p, q) = (&cells[chosen[p]], &cells[chosen[q]]);
+        (p.expected * q.expected).sqrt() * of(p, q)
+    })
 }
 
 /// Eigenvalues above [`MIN_SCALE`] with their vectors, ascending, orthogonal to the brightness sqrt(H).

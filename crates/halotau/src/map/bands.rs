@@ -4,11 +4,13 @@
 //! two thirds of its width knows nearly what all positions know, for a fraction of the time.
 
 use super::geometry::gap_per_nm;
-use super::likelihood::PositionLikelihood;
+use super::likelihood::{PositionLikelihood, of_times};
 use super::position::PositionResult;
 use crate::axes::QRange;
+use crate::drift::ProbesLeft;
 use crate::likelihood::{
-    Cell, CellSeries, ClassSums, Coherence, Likelihood, Maximum, N_SETS, SpeckleModes,
+    Cell, CellSeries, ClassSums, Coherence, Likelihood, Maximum, Memory, N_SETS, Overlap,
+    SpeckleModes,
 };
 use crate::q_dependence::{
     BandProfiles, BandsInput, MAX_BANDS, N_NODES, NODES, QDependence, q_dependence,
@@ -57,6 +59,7 @@ struct Band {
     of: Vec<usize>,
     cells: Vec<Cell>,
     modes: SpeckleModes,
+    overlaps: Vec<Overlap>,
 }
 
 impl Bands {
@@ -83,6 +86,7 @@ impl Bands {
                     of,
                     modes: SpeckleModes::new(&own, coherence),
                     cells: own,
+                    overlaps: Vec::new(),
                 }
             })
             .collect();
@@ -98,6 +102,16 @@ impl Bands {
                 1
             },
             bands,
+        }
+    }
+
+    /// Tells the bands where the probes of all scans were.
+    pub(super) fn follow(&mut self, n_times: usize, left: Option<&ProbesLeft>) {
+        for band in &mut self.bands {
+            band.overlaps = left.map_or_else(
+                || vec![Overlap::whole(n_times)],
+                |left| band.modes.overlaps(n_times, left),
+            );
         }
     }
 
@@ -123,9 +137,9 @@ impl Bands {
     pub(super) fn profiles(
         &self,
         place: &Position,
-        counts: &CellSeries,
+        (counts, used): (&CellSeries, &[usize]),
         maximum: &Maximum,
-        (steps_s, exponent_factor): (&[f64], f64),
+        memory: &Memory,
     ) -> Option<BandProfiles> {
         let on_grid = |at: usize| self.stride > 0 && at.is_multiple_of(self.stride);
         if !on_grid(place.row) || !on_grid(place.col) {
@@ -135,10 +149,14 @@ impl Bands {
         for (band, profile) in self.bands.iter().zip(&mut profiles) {
             let classes = band.modes.classes(&band.cells, &counts.of_cells(&band.of));
             let sets: [&[_]; N_SETS] = classes.each_ref().map(Vec::as_slice);
+            let memory = Memory {
+                overlaps: of_times(&band.overlaps, used),
+                steps_s: memory.steps_s.clone(),
+                exponent_factor: memory.exponent_factor,
+            };
             let likelihood = Likelihood {
                 sets: &sets,
-                steps_s,
-                exponent_factor,
+                memory: &memory,
                 // Nothing is searched in tau.
                 bounds: [f64::NEG_INFINITY, f64::INFINITY],
             };

@@ -3,15 +3,17 @@
 use rayon::prelude::*;
 
 use super::bands::Bands;
+use super::cells::cells;
 use super::curves::PositionCurves;
-use super::geometry::{Geometries, Geometry, guard_per_nm};
+use super::geometry::{Geometries, Geometry};
 use super::position::{PositionResult, PositionTask, valid_times};
 use crate::conditions::Measured;
 use crate::correlate::Lags;
+use crate::drift::{Drift, ProbesLeft};
 use crate::error::Result;
 use crate::likelihood::{
     Cell, CellSeries, ClassSums, Coherence, CoherencePairs, CoherenceSums, Likelihood, Maximum,
-    N_SETS, Profile, SpeckleModes, interval_factor,
+    Memory, N_SETS, Overlap, Profile, SpeckleModes, interval_factor,
 };
 use crate::q_dependence::{BandProfiles, MAX_BANDS, N_NODES};
 use crate::quality::Quality;
@@ -22,15 +24,10 @@ use crate::relax::{
     BaselineMode, ExponentFactor, FitOutcome, KwwFit, KwwProblem, Stretch, Weights, fit,
     n_lags_within,
 };
-use crate::ring::{MIN_RING_PIXELS, PixelSeries, RingSeries};
+use crate::ring::{PixelSeries, RingSeries};
 use crate::series::Position;
+use crate::speckle::Aperture;
 use crate::statistics::normal_quantile;
-
-/// Cells of a ring at most: the largest block has a quarter of them and is diagonalized in a fraction of a second.
-const MAX_CELLS: usize = 1_600;
-
-/// A cell is at most this over the width of the probe: a fifth of a speckle.
-const CELL_WIDTHS: f64 = 0.2;
 
 /// Positions from which the modes are learned. What is learned wrong is wrong at all positions alike: with 128 tau of a whole map was off
 /// by one or two per cent, with 512 by half of a per cent.
@@ -41,9 +38,6 @@ const SAMPLE_AT_ONCE: usize = 32;
 
 /// Up to this many records the halves say how wide intervals are; beyond, some end at the bound.
 const MAX_RECORDS: f64 = 4.0;
-
-/// The set of cells that are in neither half.
-const STRIPS: usize = 2;
 
 /// The search is for the relaxation time of the field whatever the recipe's convention: so it needs no repetition in another one.
 const SEARCHED: ExponentFactor = ExponentFactor::Two;
@@ -64,6 +58,8 @@ pub(super) struct PositionLikelihood {
     maximum: Option<(Maximum, Profile)>,
     /// ln tau of the field and its error by curvature from each half; NaN where there is none.
     halves: [(f64, f64); 2],
+    /// ln tau of the field by least squares on g, without what drift takes of it; NaN where there is none.
+    ln_fit: f64,
     /// D of bands of Q, where it was asked for.
     bands: Option<BandProfiles>,
 }
@@ -72,7 +68,8 @@ impl PositionLikelihood {
     /// Where the maximum, the profile and the halves begin.
     const PROFILE: usize = 1 + Maximum::N_NUMBERS;
     const HALVES: usize = Self::PROFILE + Profile::N_NUMBERS;
-    const BANDS: usize = Self::HALVES + 4;
+    const FIT: usize = Self::HALVES + 4;
+    const BANDS: usize = Self::FIT + 1;
     /// Numbers that it is kept as; the first, which is never NaN, says whether there is a maximum and whether there are bands.
     pub(super) const N_NUMBERS: usize = Self::BANDS + MAX_BANDS * N_NODES;
 
@@ -92,7 +89,8 @@ impl PositionLikelihood {
             numbers[Self::PROFILE..Self::HALVES].copy_from_slice(&profile.to_numbers());
         }
         let [(one, one_error), (other, other_error)] = self.halves;
-        numbers[Self::HALVES..Self::BANDS].copy_from_slice(&[one, one_error, other, other_error]);
+        numbers[Self::HALVES..Self::FIT].copy_from_slice(&[one, one_error, other, other_error]);
+        numbers[Self::FIT] = self.ln_fit;
         if let Some(bands) = &self.bands {
             numbers[Self::BANDS..].copy_from_slice(bands.as_flattened());
         }
@@ -110,6 +108,7 @@ impl PositionLikelihood {
             .as_flattened_mut()
             .copy_from_slice(&numbers[Self::BANDS..]);
         Some(Self {
+            ln_fit: numbers[Self::FIT],
             bands: (what & 2 != 0).then_some(bands),
             maximum: (what & 1 != 0).then(|| {
                 (
@@ -132,6 +131,10 @@ pub(super) struct LikelihoodTask<'a> {
     cells: Vec<Cell>,
     modes: SpeckleModes,
     bands: Bands,
+    /// What of its speckle each scan shares with others in spite of the drift, by class of modes.
+    overlaps: Vec<Overlap>,
+    /// Its mean over pairs of scans, `[lag]`.
+    lag_overlap: Vec<f64>,
 }
 
 /// Positions of the region from which the modes are learned, spread evenly.
@@ -158,14 +161,20 @@ impl<'a> LikelihoodTask<'a> {
         with_sample: &mut ShowSample<'_>,
     ) -> Result<Option<Self>> {
         let (recipe, measured) = (task.recipe, task.measured);
+        let drift = measured.conditions.drift.as_ref();
+        let left = drift.and_then(Drift::probes_left);
+        let n_times = reduction.time.len();
+        let (cells, cell_per_nm) = cells(reduction, recipe, &geometries.usual_ring(), flatten);
         let mut made = Self {
             reduction,
             measured,
             lags: task.lags.clone(),
             tau_bounds_s: task.tau_bounds_s,
-            cells: cells(reduction, recipe, &geometries.usual_ring(), flatten),
+            cells,
             modes: SpeckleModes::default(),
             bands: Bands::default(),
+            overlaps: vec![Overlap::whole(n_times)],
+            lag_overlap: lag_overlap(left.as_ref(), n_times, &task.lags),
         };
         let mut levels = Vec::new();
         let pairs = CoherencePairs::new(&made.cells);
@@ -190,11 +199,18 @@ impl<'a> LikelihoodTask<'a> {
         made.cells
             .iter_mut()
             .for_each(|cell| cell.expected *= level);
-        let Some(coherence): Option<Coherence> = sums.coherence() else {
+        let Some(mut coherence): Option<Coherence> = sums.coherence() else {
             return Ok(None);
         };
+        if let Some(aperture) = Aperture::of(recipe) {
+            coherence = coherence.seen_through(&aperture, cell_per_nm);
+        }
         made.modes = SpeckleModes::new(&made.cells, &coherence);
+        if let Some(left) = &left {
+            made.overlaps = made.modes.overlaps(n_times, left);
+        }
         made.bands = Bands::new(reduction, recipe, &made.cells, &coherence);
+        made.bands.follow(n_times, left.as_ref());
         let mut sums = ClassSums::default();
         let mut of_bands = made.bands.no_sums();
         let classes_of = |counts: &CellSeries| {
@@ -236,13 +252,13 @@ impl<'a> LikelihoodTask<'a> {
         })
     }
 
-    /// Counts of a position in cells, and the time from each scan that is used to the next; `None` below three scans.
+    /// Counts of a position in cells, and the scans that are used; `None` below three.
     fn counts(
         &self,
         rings: &RingSeries,
         at: Position,
         geometry: &Geometry,
-    ) -> Option<(CellSeries, Vec<f64>)> {
+    ) -> Option<(CellSeries, Vec<usize>)> {
         let valid = valid_times(rings, at, self.measured);
         let current = &self.measured.conditions.current.relative;
         let used: Vec<usize> = (0..valid.len())
@@ -288,12 +304,20 @@ impl<'a> LikelihoodTask<'a> {
                 .missing
                 .push(!cell.pixels.iter().all(|&pixel| there[pixel]));
         }
+        Some((counts, used))
+    }
+
+    /// How speckle decays over some scans.
+    fn memory(&self, used: &[usize]) -> Memory {
         let times_s = self.reduction.time.times_s();
-        let steps_s = used
-            .windows(2)
-            .map(|pair| times_s[pair[1]] - times_s[pair[0]])
-            .collect();
-        Some((counts, steps_s))
+        let steps = used.windows(2);
+        Memory {
+            steps_s: steps
+                .map(|pair| times_s[pair[1]] - times_s[pair[0]])
+                .collect(),
+            exponent_factor: SEARCHED.value(),
+            overlaps: of_times(&self.overlaps, used),
+        }
     }
 
     /// The likelihood of a position, and of each half of its directions.
@@ -307,14 +331,14 @@ impl<'a> LikelihoodTask<'a> {
         if curves.quality.has(Quality::MASKED) {
             return None;
         }
-        let (counts, steps_s) = self.counts(rings, at, geometry)?;
+        let (counts, used) = self.counts(rings, at, geometry)?;
+        let memory = self.memory(&used);
         let classes = self.modes.classes(&self.cells, &counts);
         let sets: [&[_]; N_SETS] = classes.each_ref().map(Vec::as_slice);
         let [low, high] = self.tau_bounds_s;
         let likelihood = |sets| Likelihood {
             sets,
-            steps_s: &steps_s,
-            exponent_factor: SEARCHED.value(),
+            memory: &memory,
             // The bounds of either convention: tau of the intensity is half of that of the field.
             bounds: [libm::log(low), libm::log(2.0 * high)],
         };
@@ -350,31 +374,35 @@ impl<'a> LikelihoodTask<'a> {
             col: rings.first_col + at.col,
         };
         let bands = maximum.and_then(|maximum| {
-            let memory = (&*steps_s, SEARCHED.value());
-            self.bands.profiles(&place, &counts, &maximum, memory)
+            self.bands
+                .profiles(&place, (&counts, &used), &maximum, &memory)
         });
         let maximum = maximum.map(|maximum| (maximum, whole.profile(&maximum)));
         Some(PositionLikelihood {
             maximum,
             halves,
+            ln_fit: libm::log(start.tau_s),
             bands,
         })
     }
 
-    /// Where the search begins: least squares on g. Its own settings, so that no choice of the recipe's fit changes a digit of what is found.
+    /// Where the search begins, and what it is compared with: least squares on g, over what drift leaves of it. Its own settings, so that no choice of
+    /// the recipe's fit changes a digit of what is found.
     fn start(&self, curves: &PositionCurves) -> KwwFit {
         let time = &self.reduction.time;
         let lag_s = self.lags.times_s(time);
         let n_pairs = self.lags.n_pairs(&curves.valid);
         let mut weights = self.lags.weights(&n_pairs, Weights::LagCount);
         let n_lags = n_lags_within(&lag_s, time.record_s(), START_LAG_FRACTION);
+        let of_lags = curves.g.iter().zip(&self.lag_overlap);
+        let g: Vec<f64> = of_lags.map(|(g, left)| 1.0 + (g - 1.0) / left).collect();
         weights
             .iter_mut()
             .skip(n_lags)
             .for_each(|weight| *weight = 0.0);
         fit(&KwwProblem {
             lag_s: &lag_s,
-            g: &curves.g,
+            g: &g,
             weights: &weights,
             exponent_factor: SEARCHED,
             stretch: Stretch::Fixed(1.0),
@@ -405,16 +433,19 @@ const MIN_CONTRADICTION_ERRORS: f64 = 4.0;
 pub(super) struct Conclusion<'a> {
     reduction: &'a Reduction,
     recipe: &'a Recipe,
-    measured: &'a Measured,
+    /// Above half of this drift takes more of the decay than the glass; none where it is not known, or the likelihood knows the drift.
+    drift_limit_s: Option<f64>,
     tau_bounds_s: [f64; 2],
 }
 
 impl<'a> Conclusion<'a> {
     pub(super) fn new(task: &PositionTask<'a>, reduction: &'a Reduction) -> Self {
+        let conditions = &task.measured.conditions;
+        let is_known = conditions.drift.as_ref().is_some_and(Drift::is_known);
         Self {
             reduction,
             recipe: task.recipe,
-            measured: task.measured,
+            drift_limit_s: conditions.drift_limit.after_s.filter(|_| !is_known),
             tau_bounds_s: task.tau_bounds_s,
         }
     }
@@ -431,20 +462,17 @@ impl<'a> Conclusion<'a> {
     /// what positions that jitter do not share, shortens its tau; in g it lowers the contrast alone.
     pub(super) fn contradiction(&self, results: &[PositionResult], n_areas: f64) -> Option<f64> {
         let shortest_s = SHORTEST_COMPARED * self.reduction.time.step_s();
-        let scale = self.scale();
         let n_found = results.iter().filter(|result| result.has_tau()).count() as f64;
         let ratios: Vec<f64> = results
             .iter()
             .filter(|result| result.has_tau())
             .filter_map(|result| {
-                let (maximum, _) = result.likelihood.as_ref()?.maximum.as_ref()?;
-                let (ln_tau, ln_fit) = (
-                    maximum.ln_tau + libm::log(scale),
-                    libm::log(result.fit.tau_s),
-                );
+                let found = result.likelihood.as_ref()?;
+                let (maximum, _) = found.maximum.as_ref()?;
                 // By both: a choice by one of them would prefer its errors.
-                let middle_s = libm::exp(0.5 * (ln_tau + ln_fit));
-                (maximum.converged && middle_s >= shortest_s).then_some(ln_tau - ln_fit)
+                let middle_s = libm::exp(0.5 * (maximum.ln_tau + found.ln_fit));
+                (maximum.converged && middle_s >= shortest_s)
+                    .then_some(maximum.ln_tau - found.ln_fit)
             })
             .collect();
         let n = ratios.len() as f64;
@@ -564,10 +592,10 @@ impl<'a> Conclusion<'a> {
             result.tau_interval_s[1].is_infinite() || tau_s > time.record_s(),
             Quality::TAU_GT_WINDOW,
         );
-        // Rates add: from half of the limit on, drift takes more of the decay than the glass.
-        let limit_s = self.measured.conditions.drift_limit.after_s;
+        // Rates add.
         quality.set_if(
-            limit_s.is_some_and(|limit_s| tau_s > limit_s / 2.0),
+            self.drift_limit_s
+                .is_some_and(|limit_s| tau_s > limit_s / 2.0),
             Quality::DRIFT_LIMITED,
         );
         for (half, &(ln_tau, _)) in result.halves.iter_mut().zip(&found.halves) {
@@ -576,62 +604,24 @@ impl<'a> Conclusion<'a> {
     }
 }
 
-/// The cells of a ring with the counts that a mean pattern expects, in units of the ring's mean.
-fn cells(reduction: &Reduction, recipe: &Recipe, ring: &[usize], flatten: &[f64]) -> Vec<Cell> {
-    let annulus = &reduction.annulus;
-    let q_step = annulus.q_step_per_nm(&reduction.calibration);
-    let fine = CELL_WIDTHS / recipe.probe_fwhm_nm() / q_step;
-    // What is not known is not coarser than need be.
-    let mut side = if fine.is_finite() {
-        (fine as u32).max(1)
-    } else {
-        1
-    };
-    while ring.len() > MAX_CELLS * (side * side) as usize {
-        side += 1;
-    }
-    let guard = guard_per_nm(recipe, q_step);
-    let mut numbered: Vec<(u32, u32, usize)> = ring
+/// The part of some overlaps that belongs to the scans that are used.
+pub(super) fn of_times(overlaps: &[Overlap], used: &[usize]) -> Vec<Overlap> {
+    overlaps
         .iter()
-        .map(|&pixel| (annulus.row[pixel] / side, annulus.col[pixel] / side, pixel))
-        .collect();
-    numbered.sort_unstable();
-    let mut cells: Vec<Cell> = numbered
-        .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
-        .map(|run| {
-            let pixels: Vec<usize> = run.iter().map(|&(_, _, pixel)| pixel).collect();
-            let mean = |along: fn(f64) -> f64| {
-                let place =
-                    |&pixel: &usize| annulus.q_per_nm[pixel] * along(annulus.azimuth_rad[pixel]);
-                pixels.iter().map(place).sum::<f64>() / pixels.len() as f64
-            };
-            let (along_row, along_col) = (mean(libm::sin), mean(libm::cos));
-            let quarter = 2 * usize::from(along_row < 0.0) + usize::from(along_col < 0.0);
-            let is_near = along_row.abs().min(along_col.abs()) < guard;
-            Cell {
-                row: run[0].0 as i32,
-                col: run[0].1 as i32,
-                expected: pixels
-                    .iter()
-                    .map(|&pixel| flatten[pixel] * annulus.coverage[pixel])
-                    .sum(),
-                block: if is_near { 4 } else { quarter },
-                set: if is_near {
-                    STRIPS
-                } else {
-                    usize::from((along_row < 0.0) != (along_col < 0.0))
-                },
-                pixels,
-            }
-        })
-        .filter(|cell| cell.expected > 0.0)
-        .collect();
-    // Halves of a handful of pixels say nothing: then all directions are one block.
-    let smallest = (0..2).map(|set| cells.iter().filter(|cell| cell.set == set).count());
-    if smallest.min().unwrap_or(0) < MIN_RING_PIXELS {
-        for cell in &mut cells {
-            (cell.block, cell.set) = (0, STRIPS);
-        }
-    }
-    cells
+        .map(|overlap| overlap.of_times(used))
+        .collect()
+}
+
+/// What drift leaves of g at each lag: its mean over pairs of scans.
+fn lag_overlap(left: Option<&ProbesLeft>, n_times: usize, lags: &Lags) -> Vec<f64> {
+    let mean = |lag: usize, left: &ProbesLeft| {
+        let pairs = 0..n_times - lag;
+        let n = pairs.len() as f64;
+        let sum: f64 = pairs
+            .map(|first| left.overlap(first, first + lag, 1.0))
+            .sum();
+        sum / n
+    };
+    let of_lag = |lag| left.map_or(1.0, |left| mean(lag, left));
+    lags.steps().into_iter().map(of_lag).collect()
 }
