@@ -159,6 +159,11 @@ impl ProbesLeft {
         let cols = self.col[first] - self.col[second];
         self.kernel.value(seen * rows, seen * cols)
     }
+
+    /// [`ProbesLeft::overlap`] as a function.
+    pub(crate) fn likeness(&self) -> impl Fn(usize, usize, f64) -> f64 {
+        |first, second, narrowing| self.overlap(first, second, narrowing)
+    }
 }
 
 /// An error of more than this cannot place a whole step: rounding would shuffle positions.

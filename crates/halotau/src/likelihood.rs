@@ -6,7 +6,7 @@
 //! ```text
 //! z_p(i)   = (x_p(i) − s H_p) / sqrt(s H_p)            fluctuation of a pixel in units of its shot noise, H expected counts
 //! a_k(i)   = Σ_p u_kp z_p(i)                           modes: eigenvectors of sqrt(H_p) |mu_pq|² sqrt(H_q)
-//! cov a_k  = V l_k exp[−k |t_i − t_j|/tau] + n_k δ_ij  a decaying memory in white noise; l_k from the eigenvalues
+//! cov a_k  = V l_k J_ij exp[−k |t_i − t_j|/tau] + n_k δ_ij   a decaying memory in white noise; l_k from the eigenvalues, J from the drift
 //! D        = Σ_k [ ln det cov a_k + a_k' (cov a_k)⁻¹ a_k ]
 //! ```
 //!
@@ -16,8 +16,8 @@
 //! tau and V are where it is lowest.
 //!
 //! With an exponential memory a mode is a hidden process whose next value needs the last one only, so D is a sum over scans of
-//! how much each surprised (a Kalman filter): no matrix of times, and scans may lie at any times. What a drift that was followed in whole
-//! steps leaves of the memory is known and multiplies it; the filter then follows a few hidden values instead of one.
+//! how much each surprised (a Kalman filter): no matrix of times, and scans may lie at any times. A drift is followed in whole
+//! steps, and what it leaves makes the probes of two scans share less, J; the filter then follows a few hidden values instead of one.
 //!
 //! Three things decide whether the answer is right, and each is measured:
 //!

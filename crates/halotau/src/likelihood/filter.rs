@@ -20,7 +20,7 @@ use crate::simd::{Isa, dispatch};
 const LANES: usize = 8;
 
 /// Numbers of terms that filters are made for, up to [`MAX_TERMS`].
-const TERMS: [usize; 4] = [1, 4, 6, 8];
+const FILTERS: [usize; 4] = [1, 4, 6, 8];
 
 /// Vectors that are followed at once.
 const VECTORS: usize = 8;
@@ -169,8 +169,8 @@ pub(crate) fn deviance<'a>(
     let mut classes: Vec<&ModeClass> = classes.collect();
     let n_terms = |class: &ModeClass| {
         let needed = memory.overlap(class).n_terms();
-        let made = TERMS.into_iter().find(|&made| made >= needed);
-        made.unwrap_or(MAX_TERMS)
+        let enough = FILTERS.into_iter().find(|&made| made >= needed);
+        enough.unwrap_or(MAX_TERMS)
     };
     classes.sort_by_key(|class| n_terms(class));
     let kept = memory.kept(tau_s);
@@ -194,6 +194,7 @@ fn with_terms<const TERMS: usize>(
     let isa = Isa::best();
     let mut steps: Vec<Step<TERMS>> = kept.iter().map(|&kept| Step::new(kept)).collect();
     steps.push(Step::new(0.0));
+    let nothing = vec![[0.0; LANES]; steps.len()];
     let mut vectors = Vec::new();
     let mut deviance = 0.0;
     for lanes in classes.chunks(LANES) {
@@ -210,6 +211,11 @@ fn with_terms<const TERMS: usize>(
                 }
             }
         }
+        // What fills the last group has no surprises.
+        vectors.resize(
+            vectors.len().next_multiple_of(VECTORS),
+            (0, nothing.as_slice()),
+        );
         let logarithms = follow(isa, &noise, &signal, &mut steps);
         for (class, logarithm) in lanes.iter().zip(logarithms) {
             deviance += class.n_modes as f64 * logarithm;
@@ -310,7 +316,7 @@ fn follow_in_lanes<const TERMS: usize>(
 }
 
 dispatch! {
-    /// Σ e²/F over scans and modes of vectors, each with the lane of its class.
+    /// Σ e²/F over scans and modes of groups of [`VECTORS`] vectors, each with the lane of its class.
     fn squared_surprises[const TERMS: usize][TERMS](
         vectors: &[(usize, &[Amplitudes])],
         steps: &[Step<TERMS>],
@@ -328,7 +334,8 @@ fn sum_squares<const FUSED: bool, const TERMS: usize>(
 ) -> f64 {
     // No iterator that takes a closure: what is not inlined is compiled without the instructions.
     let mut sum = 0.0;
-    for group in vectors.chunks(VECTORS) {
+    let (groups, _) = vectors.as_chunks::<VECTORS>();
+    for group in groups {
         sum += squares_of::<FUSED, TERMS>(group, steps);
     }
     sum
@@ -336,17 +343,12 @@ fn sum_squares<const FUSED: bool, const TERMS: usize>(
 
 #[inline(always)]
 fn squares_of<const FUSED: bool, const TERMS: usize>(
-    vectors: &[(usize, &[Amplitudes])],
+    vectors: &[(usize, &[Amplitudes]); VECTORS],
     steps: &[Step<TERMS>],
 ) -> f64 {
     let multiply_add = |a: f64, b: f64, c: f64| if FUSED { a.mul_add(b, c) } else { a * b + c };
-    // Vectors that lack are zero, and so are their surprises.
-    let zeros = vec![[0.0; LANES]; steps.len()];
-    let mut lanes = [0; VECTORS];
-    let mut rows = [zeros.as_slice(); VECTORS];
-    for (place, &(lane, times)) in vectors.iter().enumerate() {
-        (lanes[place], rows[place]) = (lane % LANES, &times[..steps.len()]);
-    }
+    let lanes = vectors.map(|(lane, _)| lane % LANES);
+    let rows = vectors.map(|(_, times)| &times[..steps.len()]);
     let of_modes = |of_lanes: &[f64; LANES]| {
         let mut values = [[0.0; LANES]; VECTORS];
         for (values, &lane) in values.iter_mut().zip(&lanes) {
@@ -393,7 +395,7 @@ mod tests {
     use super::*;
     use nalgebra::{DMatrix, DVector};
 
-    /// A drift of one and a half steps a scan along one direction, followed in whole steps.
+    /// A drift of a third of a step a scan along one direction, followed in whole steps.
     fn moved(first: usize, second: usize, narrowing: f64) -> f64 {
         let left = |time: usize| (0.3 * time as f64 + 0.5).rem_euclid(1.0) - 0.5;
         libm::exp(-0.6 * narrowing * (left(first) - left(second)).powi(2))
@@ -454,7 +456,7 @@ mod tests {
 
     #[test]
     fn every_processor_says_the_same() {
-        let class = ModeClass::new(0, 40, 43, 1.0, 2.0, |time, mode| {
+        let class = ModeClass::new(0, 40, 61, 1.0, 2.0, |time, mode| {
             ((time * 31 + mode * 17) % 23) as f64 / 11.0 - 1.0
         });
         let vectors: Vec<_> = class.vectors().map(|times| (3, times)).collect();

@@ -11,7 +11,6 @@ use ndarray::{Array2, ArrayView1};
 use super::coherence::Coherence;
 use super::filter::{ModeClass, N_PRODUCTS};
 use super::overlap::Overlap;
-use crate::drift::ProbesLeft;
 
 /// Halves A and B of the directions, and what is in neither.
 pub(crate) const N_SETS: usize = 3;
@@ -239,11 +238,15 @@ impl SpeckleModes {
         }
     }
 
-    /// How the probes of scans overlap for modes of each class, where they are some way apart.
-    pub(crate) fn overlaps(&self, n_times: usize, left: &ProbesLeft) -> Vec<Overlap> {
+    /// How the probes of scans overlap for modes of each class; `likeness(i, j, narrowing)` is the overlap of two as speckle of a narrowing sees it.
+    pub(crate) fn overlaps(
+        &self,
+        n_times: usize,
+        likeness: impl Fn(usize, usize, f64) -> f64,
+    ) -> Vec<Overlap> {
         let of_class = |movement: &Movement| {
             Overlap::new(n_times, movement.max_rest, |first, second| {
-                left.overlap(first, second, movement.narrowing)
+                likeness(first, second, movement.narrowing)
             })
         };
         self.movement.iter().map(of_class).collect()

@@ -110,7 +110,7 @@ impl Bands {
         for band in &mut self.bands {
             band.overlaps = left.map_or_else(
                 || vec![Overlap::whole(n_times)],
-                |left| band.modes.overlaps(n_times, left),
+                |left| band.modes.overlaps(n_times, left.likeness()),
             );
         }
     }

@@ -207,7 +207,7 @@ impl<'a> LikelihoodTask<'a> {
         }
         made.modes = SpeckleModes::new(&made.cells, &coherence);
         if let Some(left) = &left {
-            made.overlaps = made.modes.overlaps(n_times, left);
+            made.overlaps = made.modes.overlaps(n_times, left.likeness());
         }
         made.bands = Bands::new(reduction, recipe, &made.cells, &coherence);
         made.bands.follow(n_times, left.as_ref());
