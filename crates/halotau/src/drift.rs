@@ -169,6 +169,9 @@ impl ProbesLeft {
 /// An error of more than this cannot place a whole step: rounding would shuffle positions.
 const MAX_APPLIED_ERROR: f64 = 0.35;
 
+/// An error of more than this, as v of the overlap, tells nothing of what is left below a step: it costs 2 % of the speckle of two scans.
+const MAX_KNOWN_ERROR: f64 = 0.2;
+
 /// Movement, root mean square about its mean, in units of its error, above which it is one.
 const MIN_SIGNIFICANCE: f64 = 2.0;
 
@@ -367,30 +370,36 @@ impl Drift {
         }
     }
 
+    /// Whether a direction is known below a step: not from images, which follow the texture of speckle as well.
+    fn is_known_below_a_step(&self, course: &Course) -> bool {
+        let error = self.kernel_per_step.unwrap_or(f64::INFINITY) * course.rms_error();
+        course.is_followed() && course.origin != DriftOrigin::Images && error <= MAX_KNOWN_ERROR
+    }
+
     /// How far apart the probes of two scans are after whole steps were applied; none where nothing moved, or where that is not known.
     pub(crate) fn probes_left(&self) -> Option<ProbesLeft> {
         let kernel = Kernel {
             per_step: self.kernel_per_step?,
         };
         let left = |course: &Course| {
-            if course.is_followed() {
-                course.left()
-            } else {
-                vec![0.0; course.steps.len()]
-            }
+            let known = self.is_known_below_a_step(course);
+            known.then(|| course.left())
         };
-        let moved = self.row.is_followed() || self.col.is_followed();
+        let (row, col) = (left(&self.row), left(&self.col));
+        let still = |course: &Course| vec![0.0; course.steps.len()];
+        let moved = row.is_some() || col.is_some();
         moved.then(|| ProbesLeft {
             kernel,
-            row: left(&self.row),
-            col: left(&self.col),
+            row: row.unwrap_or_else(|| still(&self.row)),
+            col: col.unwrap_or_else(|| still(&self.col)),
         })
     }
 
     /// Whether all movement is known well enough to be reckoned with below a step.
     pub(crate) fn is_known(&self) -> bool {
-        let is_known = |course: &Course| course.is_followed() || !course.is_significant();
-        self.kernel_per_step.is_some() && is_known(&self.row) && is_known(&self.col)
+        let is_known =
+            |course: &Course| self.is_known_below_a_step(course) || !course.is_significant();
+        is_known(&self.row) && is_known(&self.col)
     }
 
     /// The relaxation time that a still speckle would seem to have, before (`corrected` false) or after whole steps were applied;
@@ -505,6 +514,32 @@ mod tests {
         assert!((300.0..700.0).contains(&limit), "{limit}");
         let after = drift.limit_s(&times_s, true).expect("both are known");
         assert!(after > 10.0 * limit, "{after}");
+    }
+
+    #[test]
+    fn what_is_left_is_known_from_good_courses_alone() {
+        let mut settings = DriftSettings {
+            method: DriftMethod::Given,
+            ..DriftSettings::default()
+        };
+        settings.row_steps = (0..20).map(|time| 0.3 * f64::from(time)).collect();
+        settings.col_steps = vec![0.0; 20];
+        let mut drift = Drift::given(&settings);
+        assert!(drift.probes_left().is_none() && !drift.is_known());
+        drift.kernel_per_step = Some(1.3);
+        let left = drift.probes_left().expect("a movement that is known");
+        // 0.3 of a step to the one side, 0.4 of one to the other.
+        let expected = Kernel { per_step: 1.3 }.value(0.7, 0.0);
+        assert!((left.overlap(1, 2, 1.0) - expected).abs() < 1e-12);
+        assert!(left.overlap(1, 2, 0.5) > expected && drift.is_known());
+        // A step of 2 nm turns a tenth of it into another speckle.
+        drift.row.error = vec![0.1; 20];
+        assert!(drift.probes_left().is_some());
+        drift.kernel_per_step = Some(8.0);
+        assert!(drift.probes_left().is_none() && !drift.is_known());
+        drift.row.error = vec![0.01; 20];
+        drift.row.origin = DriftOrigin::Images;
+        assert!(drift.probes_left().is_none() && !drift.is_known());
     }
 
     #[test]
