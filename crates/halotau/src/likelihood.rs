@@ -58,8 +58,9 @@ const TYPICAL_WEIGHT: f64 = 10.0;
 const MAX_DIFFERENCE: f64 = 6.0;
 
 /// The whole is a little worse against its own curvature than the halves, because speckles across the boundary of blocks are counted
-/// twice. Of 2,000 positions at 0.1, 0.3, 1 and 3 records 65 to 67 % of the intervals held tau with 1.04 here; 68 % would with this.
-const WHOLE_AGAINST_HALVES: f64 = 1.08;
+/// twice, and the halves are off together where +Q and −Q are alike. Of 2,000 positions at 0.1, 0.3, 1 and 3 records, with 1.08 here, 66 to 68 % of the intervals
+/// of 68 % would hold tau, and 63 % where +Q and −Q are alike; with this it is 65 to 71 % in all.
+const WHOLE_AGAINST_HALVES: f64 = 1.13;
 
 /// How many times wider intervals are than curvature says, from `(ln tau, its error by curvature)` of the two halves of many positions.
 ///
@@ -92,8 +93,8 @@ mod tests {
             .map(|n| [(if n % 2 == 0 { 0.3 } else { -0.3 }, 0.1), (0.0, 0.1)])
             .collect();
         let factor = interval_factor(&halves, 2000.0);
-        assert!((factor - 1.08 * 2.12).abs() < 0.01, "{factor}");
+        assert!((factor - 1.13 * 2.12).abs() < 0.01, "{factor}");
         let unmeasured = interval_factor(&[], 0.0);
-        assert!((unmeasured - 1.08 * TYPICAL_FACTOR).abs() < 1e-12);
+        assert!((unmeasured - 1.13 * TYPICAL_FACTOR).abs() < 1e-12);
     }
 }
