@@ -491,6 +491,16 @@ fn root_mean_square(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    /// A drift along rows, some scan steps a scan.
+    fn steady(n_times: u32, steps: f64) -> Drift {
+        Drift::given(&DriftSettings {
+            method: DriftMethod::Given,
+            row_steps: (0..n_times).map(|time| steps * f64::from(time)).collect(),
+            col_steps: vec![0.0; n_times as usize],
+            ..DriftSettings::default()
+        })
+    }
+
     #[test]
     fn scans_left_out_lie_on_a_line() {
         let filled: Vec<f64> = (0..6).map(|at| between(&[1, 4], &[2.0, 5.0], at)).collect();
@@ -500,13 +510,7 @@ mod tests {
     #[test]
     fn a_steady_drift_limits_tau_until_it_is_corrected() {
         let times_s: Vec<f64> = (0..60).map(|time| 10.0 * f64::from(time)).collect();
-        let mut settings = DriftSettings {
-            method: DriftMethod::Given,
-            ..DriftSettings::default()
-        };
-        settings.row_steps = (0..60).map(|time| 0.1 * f64::from(time)).collect();
-        settings.col_steps = vec![0.0; 60];
-        let mut drift = Drift::given(&settings);
+        let mut drift = steady(60, 0.1);
         assert_eq!(drift.limit_s(&times_s, false), None);
         drift.kernel_per_step = Some(0.64);
         let limit = drift.limit_s(&times_s, false).expect("both are known");
@@ -518,13 +522,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_known_from_good_courses_alone() {
-        let mut settings = DriftSettings {
-            method: DriftMethod::Given,
-            ..DriftSettings::default()
-        };
-        settings.row_steps = (0..20).map(|time| 0.3 * f64::from(time)).collect();
-        settings.col_steps = vec![0.0; 20];
-        let mut drift = Drift::given(&settings);
+        let mut drift = steady(20, 0.3);
         assert!(drift.probes_left().is_none() && !drift.is_known());
         drift.kernel_per_step = Some(1.3);
         let left = drift.probes_left().expect("a movement that is known");

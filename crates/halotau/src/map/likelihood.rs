@@ -45,6 +45,9 @@ const SEARCHED: ExponentFactor = ExponentFactor::Two;
 /// Share of the record whose lags are fitted for the start of the search.
 const START_LAG_FRACTION: f64 = 0.5;
 
+/// Below this no division by an overlap.
+const LEAST_OVERLAP: f64 = 1e-3;
+
 /// Sees positions of one shard.
 pub(super) type SeePositions<'a> = dyn FnMut(&RingSeries, &[(Position, &Geometry)]) + 'a;
 
@@ -394,8 +397,12 @@ impl<'a> LikelihoodTask<'a> {
         let n_pairs = self.lags.n_pairs(&curves.valid);
         let mut weights = self.lags.weights(&n_pairs, Weights::LagCount);
         let n_lags = n_lags_within(&lag_s, time.record_s(), START_LAG_FRACTION);
-        let of_lags = curves.g.iter().zip(&self.lag_overlap);
-        let g: Vec<f64> = of_lags.map(|(g, left)| 1.0 + (g - 1.0) / left).collect();
+        // What is divided by little is noise.
+        let mut g = curves.g.clone();
+        for ((g, weight), left) in g.iter_mut().zip(&mut weights).zip(&self.lag_overlap) {
+            *g = 1.0 + (*g - 1.0) / left.max(LEAST_OVERLAP);
+            *weight *= left * left;
+        }
         weights
             .iter_mut()
             .skip(n_lags)
