@@ -1,7 +1,7 @@
 //! The first scans of a series as a series of their own.
 
 use halotau::series::{FrameBlock, FrameRun, SeriesHeader};
-use halotau::source::FrameSource;
+use halotau::source::{EventSource, FrameSource};
 
 use crate::error::{Error, Result, ShapeMismatch};
 use crate::open::BoxedSource;
@@ -56,6 +56,10 @@ impl FrameSource for FirstScans {
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> halotau::Result<()> {
         run.check(&self.header.shape)?;
         self.source.read(run, block)
+    }
+
+    fn events(&self) -> Option<&dyn EventSource> {
+        self.source.events()
     }
 
     fn expect(&self, run: &FrameRun) {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use halotau::series::{FrameBlock, FrameCount, FrameRun, SeriesHeader, SeriesShape, Warning};
-use halotau::source::FrameSource;
+use halotau::source::{EventBlock, EventSource, FrameSource};
 use rayon::prelude::*;
 
 use crate::arrangement::NOT_STATED;
@@ -36,6 +36,8 @@ pub(crate) struct FilesSource {
     files: Vec<ScanFile>,
     request: OpenRequest,
     times_per_file: usize,
+    /// Mean number of events of a frame, where all files list them.
+    events_per_frame: Option<f64>,
 }
 
 struct ScanFile {
@@ -299,9 +301,12 @@ impl FilesSource {
         let mut opened: Vec<ScanFile> = Vec::with_capacity(n_files);
         let mut first: Option<(PathBuf, SeriesHeader)> = None;
         let mut gathered = Gathered::default();
+        let mut n_events = Some(0.0);
         for (path, container) in files {
             let source = open_container(&path, container, &request)?;
             gathered.add(source.header());
+            let of_file = source.events().map(EventSource::events_per_frame);
+            n_events = n_events.zip(of_file).map(|(sum, n)| sum + n);
             if let Some((first_path, first_header)) = &first {
                 check_same(first_path, first_header, &path, source.header())?;
             } else {
@@ -376,6 +381,7 @@ impl FilesSource {
             files: opened,
             request,
             times_per_file,
+            events_per_frame: n_events.map(|n_events| n_events / n_files as f64),
         })
     }
 
@@ -398,12 +404,14 @@ impl FilesSource {
         parts
     }
 
-    /// Reads the part of a run that one file holds.
-    fn read_part(&self, file: &ScanFile, run: &FrameRun) -> halotau::Result<FrameBlock> {
-        let mut block = FrameBlock::empty(self.header.sample_type);
+    /// Calls a function with the source of one file.
+    fn with_source<T>(
+        &self,
+        file: &ScanFile,
+        with: impl FnOnce(&dyn FrameSource) -> halotau::Result<T>,
+    ) -> halotau::Result<T> {
         if let Some(source) = &file.source {
-            source.read(run, &mut block)?;
-            return Ok(block);
+            return with(source.as_ref());
         }
         let in_core = |e: Error| e.into_core(&self.header.name);
         let source = open_container(&file.path, file.container, &self.request).map_err(in_core)?;
@@ -416,7 +424,13 @@ impl FilesSource {
         };
         let first = &self.files[0].path;
         check_same(first, &expected, &file.path, source.header()).map_err(in_core)?;
-        source.read(run, &mut block)?;
+        with(source.as_ref())
+    }
+
+    /// Reads the part of a run that one file holds.
+    fn read_part(&self, file: &ScanFile, run: &FrameRun) -> halotau::Result<FrameBlock> {
+        let mut block = FrameBlock::empty(self.header.sample_type);
+        self.with_source(file, |source| source.read(run, &mut block))?;
         Ok(block)
     }
 }
@@ -510,6 +524,10 @@ impl FrameSource for FilesSource {
         Ok(())
     }
 
+    fn events(&self) -> Option<&dyn EventSource> {
+        self.events_per_frame.is_some().then_some(self)
+    }
+
     fn expect(&self, run: &FrameRun) {
         if run.check(&self.header.shape).is_err() {
             return;
@@ -520,6 +538,23 @@ impl FrameSource for FilesSource {
                 source.expect(&run);
             }
         }
+    }
+}
+
+impl EventSource for FilesSource {
+    fn events_per_frame(&self) -> f64 {
+        self.events_per_frame.unwrap_or(0.0)
+    }
+
+    fn read_events(&self, run: &FrameRun, block: &mut EventBlock) -> halotau::Result<()> {
+        run.check(&self.header.shape)?;
+        for (file, run) in self.parts(run) {
+            self.with_source(file, |source| match source.events() {
+                Some(events) => events.read_events(&run, block),
+                None => Ok(()),
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod summed;
 use std::ops::Range;
 
 use halotau::series::{SampleType, Samples, SeriesHeader, SeriesShape};
+use halotau::source::EventBlock;
 
 pub(crate) use of_source::SourceStream;
 
@@ -39,6 +40,11 @@ pub(crate) trait FrameStream: Send + Sync {
 
     /// Says that frames will be read soon, so that a disk can fetch them meanwhile. A hint: returns at once, and changes no result.
     fn expect(&self, _frames: Range<u64>) {}
+
+    /// The same frames as lists of events, where the file lists them.
+    fn events(&self) -> Option<&dyn EventStream> {
+        None
+    }
 
     /// When a frame was recorded, nanoseconds since 1970 in UTC (or from any other fixed moment).
     ///
@@ -66,6 +72,40 @@ pub(crate) trait FrameStream: Send + Sync {
     fn counter(&self, _frame: u64) -> Result<Option<u64>> {
         Ok(None)
     }
+}
+
+/// Frames of a recording as lists of events.
+pub(crate) trait EventStream: Send + Sync {
+    /// Mean number of events of a frame.
+    fn events_per_frame(&self) -> f64;
+
+    /// Adds frames to a block.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrameStream::read`].
+    fn read_events(&self, frames: Range<u64>, block: &mut EventBlock) -> Result<()>;
+}
+
+/// Makes patterns of lists of events, which fit in the type of the samples.
+pub(crate) fn unfold(block: &EventBlock, frame_len: usize, samples: &mut Samples, at: usize) {
+    macro_rules! unfold {
+        ($($variant:ident: $t:ty),*) => {
+            match samples {
+                $(Samples::$variant(samples) => {
+                    let patterns = samples[at..].chunks_exact_mut(frame_len);
+                    for (number, pattern) in patterns.take(block.n_frames()).enumerate() {
+                        pattern.fill(0);
+                        for event in block.frame(number) {
+                            pattern[event.pixel as usize] = event.count as $t;
+                        }
+                    }
+                })*
+                _ => unreachable!("lists are of unsigned counts"),
+            }
+        };
+    }
+    unfold!(U8: u8, U16: u16, U32: u32);
 }
 
 /// What is known of a recording.

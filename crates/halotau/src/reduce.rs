@@ -4,6 +4,7 @@
 
 mod exact;
 mod gather;
+mod listed;
 mod pass;
 mod plan;
 mod position;

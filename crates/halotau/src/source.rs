@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 use crate::series::{FrameBlock, FrameRun, SampleType, Samples, SeriesHeader, SeriesShape};
 
 mod cleaned;
+mod events;
 
 pub use cleaned::CleanedFrames;
+pub use events::{Event, EventBlock, EventSource};
 
 /// Delivers the frames of a series.
 pub trait FrameSource: Sync {
@@ -31,6 +33,11 @@ pub trait FrameSource: Sync {
     /// Says that a run will be read soon, so that a disk can fetch it meanwhile. A hint: returns at once, and changes no result. What
     /// is fetched takes as much memory again as the block that it is read into.
     fn expect(&self, _run: &FrameRun) {}
+
+    /// The same frames as lists of events, where the file lists them.
+    fn events(&self) -> Option<&dyn EventSource> {
+        None
+    }
 }
 
 /// A series held in memory, for simulations, tests and arrays from other programs.

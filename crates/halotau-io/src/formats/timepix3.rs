@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use halotau::series::{FrameCount, SampleType, Samples, Stated, Warning};
+use halotau::source::EventBlock;
 
 use self::index::Index;
 use self::layout::{Chips, Layout};
@@ -29,7 +30,7 @@ use super::{Format, Probe};
 use crate::error::{Error, Result};
 use crate::open::{OpenRequest, display_name};
 use crate::positioned::PositionedFile;
-use crate::stream::{FrameStream, ScanStatement, StreamHeader};
+use crate::stream::{EventStream, FrameStream, ScanStatement, StreamHeader, unfold};
 
 pub(crate) const FORMAT: Format = Format {
     name: "Timepix3 events",
@@ -153,25 +154,15 @@ impl FrameStream for EventFile {
     }
 
     fn read(&self, frames: Range<u64>, samples: &mut Samples, at: usize) -> Result<()> {
-        let Samples::U16(samples) = samples else {
-            unreachable!("the caller made samples of the header's type");
-        };
-        if frames.is_empty() {
-            return Ok(());
-        }
-        let frame_len = self.layout.n_rows * self.layout.n_cols;
-        let n_samples = (frames.end - frames.start) as usize * frame_len;
-        let samples = &mut samples[at..at + n_samples];
-        samples.fill(0);
-        let (from, _) = self.schedule.window(frames.start);
-        let (_, to) = self.schedule.window(frames.end - 1);
-        self.index.for_each_hit(from, to, |chip, hit, time| {
-            let frame = self.schedule.frame_at(time).filter(|f| frames.contains(f));
-            if let Some((frame, pixel)) = frame.zip(self.layout.pixel(chip, &hit)) {
-                let count = &mut samples[(frame - frames.start) as usize * frame_len + pixel];
-                *count = count.saturating_add(1);
-            }
-        })
+        let frame_len = self.header.series.shape.frame_len();
+        let mut block = EventBlock::new(frame_len);
+        self.read_events(frames, &mut block)?;
+        unfold(&block, frame_len, samples, at);
+        Ok(())
+    }
+
+    fn events(&self) -> Option<&dyn EventStream> {
+        Some(self)
     }
 
     /// Nanoseconds since the detector's clock was started.
@@ -179,5 +170,36 @@ impl FrameStream for EventFile {
         let (start, _) = self.schedule.window(frame);
         let ns = i128::from(start) * 25 / i128::from(TICKS_PER_25_NS);
         Ok(i64::try_from(ns).ok())
+    }
+}
+
+impl EventStream for EventFile {
+    fn events_per_frame(&self) -> f64 {
+        self.index.counts.hits as f64 / self.header.n_frames() as f64
+    }
+
+    fn read_events(&self, frames: Range<u64>, block: &mut EventBlock) -> Result<()> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let (from, _) = self.schedule.window(frames.start);
+        let (_, to) = self.schedule.window(frames.end - 1);
+        let mut hits: Vec<(u64, usize)> = Vec::new();
+        self.index.for_each_hit(from, to, |chip, hit, time| {
+            let frame = self.schedule.frame_at(time).filter(|f| frames.contains(f));
+            hits.extend(frame.zip(self.layout.pixel(chip, &hit)));
+        })?;
+        // Nearly in order already.
+        hits.sort_by_key(|&(frame, _)| frame);
+        let mut hits = hits.into_iter().peekable();
+        for frame in frames {
+            block.begin_frame();
+            while let Some((_, pixel)) = hits.next_if(|&(of, _)| of == frame) {
+                if let Some(count) = block.count_mut(pixel) {
+                    *count = (*count + 1).min(u32::from(u16::MAX));
+                }
+            }
+        }
+        Ok(())
     }
 }

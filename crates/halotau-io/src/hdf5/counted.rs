@@ -8,14 +8,14 @@
 //! ```
 //!
 //! This is the compressed sparse row layout of SciPy, a row a frame, in a group of any name. A pixel may be listed
-//! several times; its counts are added. Reading costs as much as there are events in the frames that are read.
+//! several times; its counts are added.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use halotau::series::{FrameCount, SampleType, Samples};
-use halotau::with_samples;
+use halotau::source::EventBlock;
 
 use super::dataset::{Dataset, Place};
 use super::file::Hdf5File;
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::formats::{Format, Probe};
 use crate::number_type::NumberType;
 use crate::open::{OpenRequest, display_name};
-use crate::stream::{FrameStream, ScanStatement, StreamHeader};
+use crate::stream::{EventStream, FrameStream, ScanStatement, StreamHeader, unfold};
 
 pub(crate) const FORMAT: Format = Format {
     name: "counted events in HDF5",
@@ -273,19 +273,38 @@ fn open(path: &Path, request: &OpenRequest) -> Result<Box<dyn FrameStream>> {
 }
 
 impl Counted {
-    /// Adds the events of some frames, few enough to be held at once, to samples that are zero.
-    fn add(&self, frames: Range<usize>, samples: &mut Samples, at: usize) -> Result<()> {
-        let frame_len = self.header.series.shape.frame_len();
+    /// Frames in parts of few enough events to be held at once; a frame alone may have more.
+    fn parts(&self, frames: Range<u64>) -> impl Iterator<Item = Range<usize>> {
+        let end = frames.end as usize;
+        let mut first = frames.start as usize;
+        std::iter::from_fn(move || {
+            let most = self.starts.get(first)?.saturating_add(MOST_EVENTS);
+            let later = self.starts.get(first + 1..=end)?;
+            let n = later.partition_point(|&start| start <= most).max(1);
+            let part = first..(first + n).min(end);
+            first = part.end;
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
+    /// Adds the frames of a part to a block.
+    fn list(&self, frames: Range<usize>, block: &mut EventBlock) -> Result<()> {
+        let series = &self.header.series;
+        let largest = match series.sample_type {
+            SampleType::U8 => u32::from(u8::MAX),
+            SampleType::U16 => u32::from(u16::MAX),
+            _ => u32::MAX,
+        };
         let events = self.starts[frames.start]..self.starts[frames.end];
         let indices = self.indices.values(events.clone())?;
         let counts = match &self.data {
             Some(data) => data.values(events.clone())?,
             None => Vec::new(),
         };
-        for frame in frames.clone() {
+        for frame in frames {
+            block.begin_frame();
             let first = (self.starts[frame] - events.start) as usize;
             let end = (self.starts[frame + 1] - events.start) as usize;
-            let at = at + (frame - frames.start) * frame_len;
             for (event, &index) in indices.iter().enumerate().take(end).skip(first) {
                 let wrong = |what: String| {
                     bad(
@@ -293,38 +312,28 @@ impl Counted {
                         format!("event {} of frame {frame}: {what}", event - first),
                     )
                 };
-                let pixel = usize::try_from(index)
-                    .ok()
-                    .filter(|&pixel| pixel < frame_len)
+                let pixel = usize::try_from(index).ok();
+                let sum = pixel
+                    .and_then(|pixel| block.count_mut(pixel))
                     .ok_or_else(|| {
-                        wrong(format!(
-                            "its index {index} is not one of {frame_len} pixels"
-                        ))
+                        let n_pixels = series.shape.frame_len();
+                        wrong(format!("its index {index} is not one of {n_pixels} pixels"))
                     })?;
                 let count = counts.get(event).copied().unwrap_or(1);
-                let sum = match samples {
-                    Samples::U8(samples) => add(&mut samples[at + pixel], count),
-                    Samples::U16(samples) => add(&mut samples[at + pixel], count),
-                    Samples::U32(samples) => add(&mut samples[at + pixel], count),
-                    _ => unreachable!("the header states an unsigned type"),
-                };
-                sum.ok_or_else(|| {
-                    wrong(format!(
-                        "the counts of pixel {pixel} are more than {} holds",
-                        self.header.series.sample_type
-                    ))
-                })?;
+                *sum = u64::from(*sum)
+                    .checked_add(count)
+                    .and_then(|sum| u32::try_from(sum).ok())
+                    .filter(|&sum| sum <= largest)
+                    .ok_or_else(|| {
+                        let sample_type = series.sample_type;
+                        wrong(format!(
+                            "the counts of pixel {index} are more than {sample_type} holds"
+                        ))
+                    })?;
             }
         }
         Ok(())
     }
-}
-
-/// Adds a count to a sample; `None` where the sum does not fit.
-fn add<T: Copy + Into<u64> + TryFrom<u64>>(sample: &mut T, count: u64) -> Option<()> {
-    let sum = (*sample).into().checked_add(count)?;
-    *sample = T::try_from(sum).ok()?;
-    Some(())
 }
 
 impl FrameStream for Counted {
@@ -334,19 +343,28 @@ impl FrameStream for Counted {
 
     fn read(&self, frames: Range<u64>, samples: &mut Samples, mut at: usize) -> Result<()> {
         let frame_len = self.header.series.shape.frame_len();
-        let end = frames.end as usize;
-        let mut first = frames.start as usize;
-        let len = (end - first) * frame_len;
-        with_samples!(&mut *samples, samples => samples[at..at + len].fill(Default::default()));
-        while first < end {
-            let most = self.starts[first].saturating_add(MOST_EVENTS);
-            let fit = self.starts[first + 1..=end].partition_point(|&start| start <= most);
-            // A frame alone may hold more events: then they are held at once all the same.
-            let n = fit.max(1);
-            self.add(first..first + n, samples, at)?;
-            first += n;
-            at += n * frame_len;
+        let mut block = EventBlock::new(frame_len);
+        for part in self.parts(frames) {
+            block.clear();
+            self.list(part.clone(), &mut block)?;
+            unfold(&block, frame_len, samples, at);
+            at += part.len() * frame_len;
         }
         Ok(())
+    }
+
+    fn events(&self) -> Option<&dyn EventStream> {
+        Some(self)
+    }
+}
+
+impl EventStream for Counted {
+    fn events_per_frame(&self) -> f64 {
+        self.indices.len as f64 / self.header.n_frames() as f64
+    }
+
+    fn read_events(&self, frames: Range<u64>, block: &mut EventBlock) -> Result<()> {
+        self.parts(frames)
+            .try_for_each(|part| self.list(part, block))
     }
 }

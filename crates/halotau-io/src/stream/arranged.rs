@@ -13,11 +13,11 @@ use std::ops::Range;
 
 use halotau::recipe::{FrameLayout, Orientation};
 use halotau::series::{FrameBlock, FrameRun, SeriesHeader, SeriesShape, Warning};
-use halotau::source::FrameSource;
+use halotau::source::{EventBlock, EventSource, FrameSource};
 use halotau::with_samples;
 
 use super::gaps::{Stretch, stretches};
-use super::{Certainty, FrameStream, ScanStatement, counters, scan_shape};
+use super::{Certainty, EventStream, FrameStream, ScanStatement, counters, scan_shape};
 use crate::arrangement::{NOT_STATED, nearest_shapes, not_stated};
 use crate::error::{Error, Result, ShapeMismatch};
 use crate::sample_bytes::prepare;
@@ -653,6 +653,11 @@ impl FrameSource for ArrangedSource {
             .map_err(|e| e.into_core(&self.header.name))
     }
 
+    fn events(&self) -> Option<&dyn EventSource> {
+        let listed = self.pattern.is_identity() && self.stream.events().is_some();
+        listed.then_some(self)
+    }
+
     fn expect(&self, run: &FrameRun) {
         if run.check(&self.header.shape).is_err() {
             return;
@@ -665,5 +670,31 @@ impl FrameSource for ArrangedSource {
                 }
             }
         }
+    }
+}
+
+impl EventSource for ArrangedSource {
+    fn events_per_frame(&self) -> f64 {
+        self.stream
+            .events()
+            .map_or(0.0, EventStream::events_per_frame)
+    }
+
+    fn read_events(&self, run: &FrameRun, block: &mut EventBlock) -> halotau::Result<()> {
+        run.check(&self.header.shape)?;
+        let Some(events) = self.stream.events() else {
+            return Ok(());
+        };
+        for time in run.first_time..run.first_time + run.n_times {
+            for piece in self.pieces(time, run.first_frame..run.first_frame + run.n_frames) {
+                match piece.stored {
+                    Some(first) => events
+                        .read_events(first..first + piece.n_frames as u64, block)
+                        .map_err(|e| e.into_core(&self.header.name))?,
+                    None => (0..piece.n_frames).for_each(|_| block.begin_frame()),
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use halotau::series::{FrameCount, Samples, Warning};
+use halotau::source::EventBlock;
 
-use super::{FrameStream, StreamHeader};
+use super::{EventStream, FrameStream, StreamHeader};
 use crate::error::{Error, Result};
 use crate::formats::Format;
 use crate::open::{OpenRequest, display_name};
@@ -30,6 +31,8 @@ pub(crate) struct ConcatStream {
     parts: Vec<Part>,
     request: OpenRequest,
     continues: bool,
+    /// Mean number of events of a frame, where all files list them.
+    events_per_frame: Option<f64>,
 }
 
 /// A file of a recording.
@@ -60,6 +63,7 @@ impl ConcatStream {
         let mut parts: Vec<Part> = Vec::with_capacity(files.len());
         let mut first_header: Option<StreamHeader> = None;
         let mut n_frames = 0_u64;
+        let mut n_events = Some(0.0);
         for (path, format) in files {
             let stream = (format.open)(&path, request)?;
             let about = stream.header();
@@ -82,6 +86,7 @@ impl ConcatStream {
             } else {
                 first_header = Some(about.clone());
             }
+            let per_frame = stream.events().map(EventStream::events_per_frame);
             let part = Part {
                 path,
                 format,
@@ -91,6 +96,9 @@ impl ConcatStream {
                 stream: (parts.len() < MOST_OPEN).then_some(stream),
             };
             n_frames = n_frames.saturating_add(part.n_frames);
+            n_events = n_events
+                .zip(per_frame)
+                .map(|(n, per_frame)| n + per_frame * part.n_frames as f64);
             parts.push(part);
         }
         if order == Order::Recorded && numbers_are_disjoint(&parts) {
@@ -123,6 +131,7 @@ impl ConcatStream {
             parts,
             request: request.clone(),
             continues,
+            events_per_frame: n_events.map(|n_events| n_events / n_frames as f64),
         })
     }
 
@@ -214,6 +223,10 @@ impl FrameStream for ConcatStream {
         Ok(())
     }
 
+    fn events(&self) -> Option<&dyn EventStream> {
+        self.events_per_frame.is_some().then_some(self)
+    }
+
     fn expect(&self, frames: Range<u64>) {
         for part in &self.parts {
             let start = frames.start.max(part.first);
@@ -235,5 +248,25 @@ impl FrameStream for ConcatStream {
 
     fn counter(&self, frame: u64) -> Result<Option<u64>> {
         self.with_part(frame, |_, stream, within| stream.counter(within))
+    }
+}
+
+impl EventStream for ConcatStream {
+    fn events_per_frame(&self) -> f64 {
+        self.events_per_frame.unwrap_or(0.0)
+    }
+
+    fn read_events(&self, frames: Range<u64>, block: &mut EventBlock) -> Result<()> {
+        let mut frame = frames.start;
+        while frame < frames.end {
+            frame += self.with_part(frame, |part, stream, within| {
+                let n = (part.n_frames - within).min(frames.end - frame);
+                if let Some(events) = stream.events() {
+                    events.read_events(within..within + n, block)?;
+                }
+                Ok(n)
+            })?;
+        }
+        Ok(())
     }
 }

@@ -88,6 +88,7 @@ fn events_are_the_dense_frames() {
         assert_eq!([shape.n_times, shape.n_rows, shape.n_cols], SHAPE[..3]);
         assert_eq!(source.header().sample_type, sample_type);
         assert_eq!(samples, expected);
+        assert!(source.events().is_some(), "read_all compares them");
         fs::remove_file(&path).unwrap();
     }
 }

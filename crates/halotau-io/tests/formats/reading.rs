@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use halotau::series::{FrameBlock, Samples};
+use halotau::series::{FrameBlock, FrameRun, Samples, SeriesShape};
+use halotau::source::{EventBlock, EventSource};
 use halotau::with_samples;
 use halotau_io::{BoxedSource, OpenRequest, open};
 
@@ -14,12 +15,44 @@ pub(crate) fn shaped(path: &Path, shape: [usize; 5]) -> OpenRequest {
     }
 }
 
-/// All samples of a source, as numbers.
+/// All samples of a source, as numbers. Lists of events, where it has them, must say the same.
 pub(crate) fn all_samples(source: &BoxedSource) -> Vec<f64> {
     let header = source.header();
     let mut block = FrameBlock::empty(header.sample_type);
     source.read(&header.shape.whole(), &mut block).unwrap();
-    numbers(&block.samples)
+    let samples = numbers(&block.samples);
+    if let Some(events) = source.events() {
+        assert_eq!(of_lists(events, &header.shape), samples);
+        let n_events = samples.iter().filter(|&&count| count > 0.0).count() as f64;
+        let n_frames = (header.shape.n_times * header.shape.n_positions()) as f64;
+        assert!(events.events_per_frame() * n_frames >= n_events);
+    }
+    samples
+}
+
+/// The samples that lists of events make, read frame by frame from the last to the first.
+fn of_lists(events: &dyn EventSource, shape: &SeriesShape) -> Vec<f64> {
+    let (frame_len, n_positions) = (shape.frame_len(), shape.n_positions());
+    let mut samples = vec![0.0; shape.n_times * n_positions * frame_len];
+    let mut block = EventBlock::new(frame_len);
+    for first_frame in (0..n_positions).rev() {
+        let run = FrameRun {
+            first_frame,
+            n_frames: 1,
+            ..shape.whole()
+        };
+        block.clear();
+        events.read_events(&run, &mut block).unwrap();
+        assert_eq!(block.n_frames(), shape.n_times);
+        for time in 0..shape.n_times {
+            for event in block.frame(time) {
+                let at = (time * n_positions + first_frame) * frame_len + event.pixel as usize;
+                assert_eq!(samples[at], 0.0, "a pixel is listed once");
+                samples[at] = f64::from(event.count);
+            }
+        }
+    }
+    samples
 }
 
 /// Opens a request and reads all of it.

@@ -78,6 +78,7 @@ fn lines_of_pulses_make_scans() {
     for start in [100 * PER_US, (1 << 30) - 30 * PER_US, 5 << 31] {
         let path = write(folder.path(), &lines(start), LINES);
         let (source, samples) = read_all(&OpenRequest::new(&path));
+        assert!(source.events().is_some(), "read_all compares them");
         let header = source.header();
         let shape = header.shape;
         assert_eq!((shape.n_times, shape.n_rows, shape.n_cols), (2, 2, 3));

@@ -36,8 +36,8 @@ impl Unsigned for u16 {
 /// One frame of a position in a block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
-    /// Its first sample.
-    pub(super) start: usize,
+    /// Its number in the block.
+    pub(super) number: usize,
     /// Its scan.
     pub(super) time: usize,
     /// The move of the pattern in that scan.
@@ -88,7 +88,7 @@ fn keep_in_vectors<S: Unsigned, C: Count>(
     add(frames, frame_len, sums);
     for frame in frames.frames {
         let kept = &mut kept[frame.time * gather.len()..][..gather.len()];
-        let pattern = &frames.samples[frame.start..frame.start + frame_len];
+        let pattern = &frames.samples[frame.number * frame_len..][..frame_len];
         gather.take(pattern, frames.moves[frame.move_idx].offset, kept);
     }
 }
@@ -101,7 +101,7 @@ fn add<S: Unsigned>(frames: &Frames<'_, S>, frame_len: usize, sums: &mut Sums<'_
     for first in (0..frame_len).step_by(BLOCK_PIXELS) {
         let len = BLOCK_PIXELS.min(frame_len - first);
         for frame in frames.frames {
-            let samples = &frames.samples[frame.start + first..][..len];
+            let samples = &frames.samples[frame.number * frame_len + first..][..len];
             let pattern = &mut sums.patterns[frame.move_idx][first..][..len];
             let mask = frames.moves[frame.move_idx].mask.as_ref();
             let (mut total, mut highest) = (0_u32, 0_u32);

@@ -21,7 +21,7 @@ use super::tiles::Tiles;
 use crate::error::{Error, Result};
 use crate::ring::{RingCounts, RingSeries};
 use crate::series::{FrameBlock, FrameRun};
-use crate::source::FrameSource;
+use crate::source::{EventBlock, EventSource, FrameSource};
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +52,24 @@ const POSITIONS_A_TASK: usize = 4;
 
 /// Pixels of which a thread adds the sums of all positions at once.
 const PIXELS_A_TASK: usize = 4096;
+
+/// The frames of a run, as the source gives them.
+enum Block<'a> {
+    Patterns(FrameBlock),
+    Lists(&'a dyn EventSource, EventBlock),
+}
+
+impl Block<'_> {
+    fn read(&mut self, source: &dyn FrameSource, run: &FrameRun) -> Result<()> {
+        match self {
+            Self::Patterns(block) => source.read(run, block),
+            Self::Lists(events, block) => {
+                block.clear();
+                events.read_events(run, block)
+            }
+        }
+    }
+}
 
 /// The groups of positions that nobody has taken yet, with the room for what they keep.
 struct Open<'a, C> {
@@ -133,7 +151,7 @@ impl ReducePlan {
         buffer_bytes: usize,
         read: &(dyn Fn(u64) -> bool + Sync),
     ) -> Result<Vec<(RingSeries, ShardSums)>> {
-        let first = self.first_runs(next, buffer_bytes);
+        let first = self.first_runs(source, next, buffer_bytes);
         match self.count_type {
             CountType::U8 => self.pass(source, shards, &first, buffer_bytes, read, RingCounts::U8),
             CountType::U16 => {
@@ -166,11 +184,16 @@ impl ReducePlan {
     }
 
     /// What is read first of shards: a tile for each thread.
-    fn first_runs(&self, shards: &[Shard], buffer_bytes: usize) -> Vec<FrameRun> {
+    fn first_runs(
+        &self,
+        source: &dyn FrameSource,
+        shards: &[Shard],
+        buffer_bytes: usize,
+    ) -> Vec<FrameRun> {
         let Some(hull) = self.hull(shards) else {
             return Vec::new();
         };
-        let tiles = Tiles::of(self, &hull, buffer_bytes);
+        let tiles = Tiles::of(self, source, &hull, buffer_bytes);
         let first = tiles.groups.iter().take(tiles.n_at_once);
         first
             .map(|positions| self.run(&hull, &tiles, positions, 0))
@@ -212,7 +235,7 @@ impl ReducePlan {
         let positions = (0..n_positions).into_par_iter();
         let mut sums: Vec<PositionSums> = positions.map(|_| PositionSums::new(self)).collect();
         let missing = self.missing_frames(&hull);
-        let tiles = Tiles::of(self, &hull, buffer_bytes);
+        let tiles = Tiles::of(self, source, &hull, buffer_bytes);
         let open = Mutex::new(Open {
             groups: &tiles.groups,
             counts: &mut counts,
@@ -225,7 +248,10 @@ impl ReducePlan {
                 .take(stride)
         };
         (0..tiles.n_at_once).into_par_iter().try_for_each(|_| {
-            let mut block = FrameBlock::empty(self.sample_type);
+            let mut block = match self.events_of(source) {
+                Some(events) => Block::Lists(events, EventBlock::new(self.shape.frame_len())),
+                None => Block::Patterns(FrameBlock::empty(self.sample_type)),
+            };
             let mut taken = take();
             if let Some(first) = &taken {
                 source.expect(&self.run(&hull, &tiles, &first.positions, 0));
@@ -317,7 +343,7 @@ impl ReducePlan {
         ),
         group: &mut Taken<'_, C>,
         (take, afterwards): (&dyn Fn() -> Option<Taken<'a, C>>, &[FrameRun]),
-        block: &mut FrameBlock,
+        block: &mut Block<'_>,
         read: &(dyn Fn(u64) -> bool + Sync),
     ) -> Result<Option<Taken<'a, C>>> {
         let frame_len = self.shape.frame_len();
@@ -340,7 +366,7 @@ impl ReducePlan {
             }
             for piece in tiles.pieces(&group.positions) {
                 let run = self.run(shard, tiles, piece, first_time);
-                source.read(&run, block)?;
+                block.read(source, &run)?;
                 let n_samples = piece.len() * run.n_times * frame_len;
                 if !read((n_samples * self.sample_type.n_bytes()) as u64) {
                     return Err(Error::Stopped);
@@ -356,14 +382,21 @@ impl ReducePlan {
                         let in_run = self.frame_of(shard, position) - run.first_frame;
                         let frames: Vec<Frame> = (0..run.n_times)
                             .map(|time| Frame {
-                                start: (time * run.n_frames + in_run) * frame_len,
+                                number: time * run.n_frames + in_run,
                                 time: first_time + time,
                                 move_idx: self.move_of[first_time + time],
                             })
                             .filter(|frame| !missing.contains(&(position, frame.time)))
                             .collect();
                         let tables = self.tables_of(shard, position);
-                        self.keep(&block.samples, &frames, tables, counts, sums);
+                        match &*block {
+                            Block::Patterns(block) => {
+                                self.keep(&block.samples, &frames, tables, counts, sums);
+                            }
+                            Block::Lists(_, lists) => {
+                                self.keep_events(lists, &frames, tables, counts, sums);
+                            }
+                        }
                     });
             }
         }

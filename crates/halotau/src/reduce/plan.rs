@@ -1,6 +1,7 @@
 //! Everything about the pass that is decided before the first frame is read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -188,6 +189,8 @@ pub(super) struct ShiftTables {
     pub(super) gather: Gather,
     /// Annulus pixels with their full coverage.
     pub(super) valid: Vec<bool>,
+    /// The annulus pixel of each native one, made where events are listed; `u32::MAX` for none.
+    pixel_of: OnceLock<Vec<u32>>,
 }
 
 impl ReduceSettings {
@@ -546,6 +549,22 @@ impl ShiftTables {
             q_bin,
             gather,
             valid,
+            pixel_of: OnceLock::new(),
         }
+    }
+
+    /// The annulus pixel of each native pixel, before the pattern moves; `u32::MAX` for none.
+    pub(super) fn pixel_of(&self) -> &[u32] {
+        self.pixel_of.get_or_init(|| {
+            let mut pixel_of = vec![u32::MAX; self.q_bin.len()];
+            let mut start = 0;
+            for (pixel, &end) in self.end.iter().enumerate() {
+                for &native in &self.native[start..end as usize] {
+                    pixel_of[native as usize] = pixel as u32;
+                }
+                start = end as usize;
+            }
+            pixel_of
+        })
     }
 }

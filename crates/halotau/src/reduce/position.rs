@@ -49,6 +49,9 @@ pub(super) trait Count: Copy + Send + Sync + Default {
 
     /// From a sum that fits.
     fn from_exact(sum: u32) -> Self;
+
+    /// Adds a count; `None` where the sum does not fit.
+    fn add(&mut self, count: u32) -> Option<()>;
 }
 
 macro_rules! impl_count {
@@ -64,6 +67,12 @@ macro_rules! impl_count {
             #[inline(always)]
             fn from_exact(sum: u32) -> Self {
                 sum as $t
+            }
+
+            #[inline(always)]
+            fn add(&mut self, count: u32) -> Option<()> {
+                *self = self.checked_add(<$t>::try_from(count).ok()?)?;
+                Some(())
             }
         }
     )*};
@@ -81,6 +90,12 @@ impl Count for f32 {
     #[inline(always)]
     fn from_exact(sum: u32) -> Self {
         sum as f32
+    }
+
+    #[inline(always)]
+    fn add(&mut self, count: u32) -> Option<()> {
+        *self += count as f32;
+        Some(())
     }
 }
 
@@ -102,9 +117,9 @@ impl ReducePlan {
                 self.keep_exactly(samples, frames, tables, kept, sums);
             }
             _ => with_samples!(samples, samples => {
-                let n_pixels = self.annulus.len();
+                let (n_pixels, frame_len) = (self.annulus.len(), self.shape.frame_len());
                 for frame in frames {
-                    let pattern = &samples[frame.start..frame.start + self.shape.frame_len()];
+                    let pattern = &samples[frame.number * frame_len..][..frame_len];
                     let kept = &mut kept[frame.time * n_pixels..][..n_pixels];
                     self.keep_frame(pattern, *frame, tables, kept, sums);
                 }
@@ -325,7 +340,7 @@ mod tests {
 
     fn at(time: usize) -> Frame {
         Frame {
-            start: 0,
+            number: 0,
             time,
             move_idx: 0,
         }

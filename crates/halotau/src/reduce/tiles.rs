@@ -10,7 +10,9 @@
 use std::ops::Range;
 
 use super::Shard;
+use super::listed::list_bytes;
 use super::plan::ReducePlan;
+use crate::source::FrameSource;
 
 /// Scans of a position that are summed while its sums are in the cache.
 const TIMES_AT_ONCE: usize = 8;
@@ -39,10 +41,16 @@ pub(super) struct Tiles {
 
 impl Tiles {
     /// Tiles of whole chunks of the file that fit in the buffer together; one at least.
-    pub(super) fn of(plan: &ReducePlan, shard: &Shard, buffer_bytes: usize) -> Self {
+    pub(super) fn of(
+        plan: &ReducePlan,
+        source: &dyn FrameSource,
+        shard: &Shard,
+        buffer_bytes: usize,
+    ) -> Self {
         let units = plan.units(shard);
         let n_times = plan.times_per_read(buffer_bytes, shard.n_rows);
-        let frame_bytes = plan.shape.frame_len() * plan.sample_type.n_bytes();
+        let list_bytes = plan.events_of(source).map(list_bytes);
+        let frame_bytes = list_bytes.unwrap_or(plan.shape.frame_len() * plan.sample_type.n_bytes());
         let n_read = |positions: &Range<usize>| plan.frames_of(shard, positions).len();
         let largest = units.iter().map(n_read).max().unwrap_or(1);
         let frames_fit = |bytes: usize| bytes / (n_times * frame_bytes).max(1);
@@ -65,8 +73,8 @@ impl Tiles {
         let is_narrow = shard.n_cols < plan.shape.n_cols && !plan.decodes_rows(shard.n_rows);
         let same_run =
             |first: usize, next: usize| !is_narrow || first / shard.n_cols == next / shard.n_cols;
-        // Threads that share a tile share all of it.
-        let n_together = if n_at_once < n_threads {
+        // Threads that share a tile share all of it. Lists of events are decoded in large blocks of the file.
+        let n_together = if n_at_once < n_threads || list_bytes.is_some() {
             n_frames
         } else {
             frames_fit(PIECE_BYTES)

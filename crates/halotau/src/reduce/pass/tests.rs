@@ -11,10 +11,12 @@ use crate::axes::QRange;
 use crate::calibrate::{Calibration, CenterPath, Descan};
 use crate::recipe::Region;
 use crate::ring::{RingCounts, RingSeries};
-use crate::series::{ChunkShape, FrameBlock, FrameRun, Samples, SeriesHeader, SeriesShape};
+use crate::series::{
+    ChunkShape, FrameBlock, FrameRun, Sample, SampleType, Samples, SeriesHeader, SeriesShape,
+};
 use crate::simd::Isa;
-use crate::source::{FrameSource, MemorySeries};
-use crate::with_counts;
+use crate::source::{EventBlock, EventSource, FrameSource, MemorySeries};
+use crate::{with_counts, with_samples};
 
 const SHAPE: SeriesShape = SeriesShape {
     n_times: 7,
@@ -181,6 +183,93 @@ fn exact_sums_are_the_plain_ones() {
             for isa in Isa::all() {
                 let exact = kept(&source, case, Some(Kernel::Exact(isa)), 1, 1 << 20);
                 assert!(exact == plain, "{isa:?}, bin {}", case.bin);
+            }
+        }
+    }
+}
+
+/// A series whose frames are listed event by event, the counts of some pixels in two parts.
+struct Listed<'a>(&'a MemorySeries);
+
+impl FrameSource for Listed<'_> {
+    fn header(&self) -> &SeriesHeader {
+        self.0.header()
+    }
+
+    fn read(&self, _: &FrameRun, _: &mut FrameBlock) -> crate::error::Result<()> {
+        panic!("patterns of lists are not made");
+    }
+
+    fn events(&self) -> Option<&dyn EventSource> {
+        Some(self)
+    }
+}
+
+impl EventSource for Listed<'_> {
+    fn events_per_frame(&self) -> f64 {
+        9.0
+    }
+
+    fn read_events(&self, run: &FrameRun, block: &mut EventBlock) -> crate::error::Result<()> {
+        let mut patterns = FrameBlock::empty(self.header().sample_type);
+        self.0.read(run, &mut patterns)?;
+        with_samples!(&patterns.samples, samples => {
+            for pattern in samples.chunks(SHAPE.frame_len()) {
+                block.begin_frame();
+                for part in 0..2 {
+                    for (pixel, sample) in pattern.iter().enumerate() {
+                        let count = sample.to_f64() as u32;
+                        let count = [count / 2, count - count / 2][part];
+                        if count > 0 {
+                            *block.count_mut(pixel).unwrap() += count;
+                        }
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+#[test]
+fn lists_of_events_give_what_patterns_give() {
+    let few = |highest| {
+        let counts = counts(highest).enumerate();
+        counts.map(|(at, count)| {
+            if at % 17 == 0 || count > 250 {
+                count
+            } else {
+                0
+            }
+        })
+    };
+    let of_u8 = Samples::U8(few(255).map(|count| count as u8).collect());
+    let of_u16 = Samples::U16(few(65_535).map(|count| count as u16).collect());
+    let of_u32 = Samples::U32(few(u32::MAX as usize).map(|count| count as u32).collect());
+    for samples in [of_u8, of_u16, of_u32] {
+        for case in cases() {
+            let overflows = samples.sample_type() == SampleType::U32 && case.bin > 1;
+            let series = series(samples.clone(), case.chunk);
+            let list = Listed(&series);
+            for (n_threads, buffer_bytes) in [(1, 1 << 20), (3, 1)] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads);
+                let reduced = |source: &dyn FrameSource| {
+                    plan(&series, case)
+                        .reduce(source, buffer_bytes)
+                        .map(|(reduction, rings)| bits(&reduction, &rings))
+                };
+                let (of_lists, of_patterns) = pool
+                    .build()
+                    .unwrap()
+                    .install(|| (reduced(&list), reduced(&series)));
+                assert_eq!(of_patterns.is_err(), overflows, "bin {}", case.bin);
+                match (of_lists, of_patterns) {
+                    (Ok(of_lists), Ok(of_patterns)) => assert!(of_lists == of_patterns),
+                    (of_lists, of_patterns) => {
+                        let say = |found: crate::error::Result<_>| found.unwrap_err().to_string();
+                        assert_eq!(say(of_lists), say(of_patterns));
+                    }
+                }
             }
         }
     }

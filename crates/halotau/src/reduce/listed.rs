@@ -1,0 +1,71 @@
+//! The pass over frames that are lists of events. It keeps what the pass over patterns keeps, bit for bit: sums of integers.
+
+use super::exact::Frame;
+use super::plan::{Move, ReducePlan, ShiftTables};
+use super::position::{Count, Patterns, PositionSums};
+use crate::series::SampleType;
+use crate::source::{Event, EventBlock, EventSource, FrameSource};
+
+/// A pattern is summed about this many times faster, a pixel, than a list, an event.
+const PIXELS_AN_EVENT: f64 = 16.0;
+
+/// What a frame's list takes for each of its events, with room for frames that have more than the mean.
+const BYTES_AN_EVENT: f64 = 2.0 * size_of::<Event>() as f64;
+
+impl ReducePlan {
+    /// The lists of a source, where it has them, they are shorter than patterns, and nothing is subtracted or divided.
+    pub(super) fn events_of<'a>(&self, source: &'a dyn FrameSource) -> Option<&'a dyn EventSource> {
+        let events = source.events().filter(|_| !self.is_corrected())?;
+        let is_short = events.events_per_frame() * PIXELS_AN_EVENT <= self.shape.frame_len() as f64;
+        (is_short && self.sample_type.is_unsigned()).then_some(events)
+    }
+
+    /// Keeps frames of one position; `kept` is its `[time, pixel]`, zero so far.
+    pub(super) fn keep_events<C: Count>(
+        &self,
+        block: &EventBlock,
+        frames: &[Frame],
+        tables: &ShiftTables,
+        kept: &mut [C],
+        sums: &mut PositionSums,
+    ) {
+        let n_pixels = self.annulus.len();
+        let highest = match self.sample_type {
+            SampleType::U8 => u32::from(u8::MAX),
+            SampleType::U16 => u32::from(u16::MAX),
+            _ => u32::MAX,
+        };
+        let pixel_of = tables.pixel_of();
+        for frame in frames {
+            let Move { offset, weight, .. } = &self.moves[frame.move_idx];
+            let kept = &mut kept[frame.time * n_pixels..][..n_pixels];
+            let mut total = 0_u64;
+            for &Event { pixel, count } in block.frame(frame.number) {
+                let at = pixel as usize;
+                match &mut sums.patterns {
+                    Patterns::Counts(patterns) => patterns[frame.move_idx][at] += count,
+                    Patterns::Real(patterns) => {
+                        patterns[frame.move_idx].counts[at] += f64::from(count);
+                    }
+                }
+                if weight[at] != 0.0 {
+                    total += u64::from(count);
+                    sums.n_saturated += u64::from(count == highest);
+                }
+                // Where the pattern would be had it not moved.
+                let unmoved = usize::try_from(at as isize - offset);
+                let annulus = unmoved.ok().and_then(|at| pixel_of.get(at));
+                if let Some(kept) = annulus.and_then(|&pixel| kept.get_mut(pixel as usize)) {
+                    sums.overflow |= kept.add(count).is_none();
+                }
+            }
+            sums.n_frames[frame.move_idx] += 1;
+            sums.totals[frame.time] = total as f64;
+        }
+    }
+}
+
+/// Bytes of the list of a frame.
+pub(super) fn list_bytes(events: &dyn EventSource) -> usize {
+    (events.events_per_frame() * BYTES_AN_EVENT) as usize + size_of::<usize>()
+}
