@@ -15,7 +15,7 @@ import zarr
 
 from disk import reduce
 
-SHAPE = (16, 16, 32)
+SHAPE = (106, 8, 16)
 SIDE = 264
 
 
@@ -25,9 +25,12 @@ def make(folder, electrons):
     n_frames = int(np.prod(SHAPE))
     starts = np.concatenate(([0], np.cumsum(generator.poisson(electrons, n_frames))))
     place = generator.normal((131.4, 130.9), SIDE / 4, (starts[-1], 2)).round().astype(int) % SIDE
-    pixel = (place[:, 0] * SIDE + place[:, 1]).astype("<u4")
+    frame = np.repeat(np.arange(n_frames), np.diff(starts))
+    # In the order of pixels within a frame, as they come from counting electrons in a pattern.
+    pixel = np.sort(frame * SIDE**2 + place[:, 0] * SIDE + place[:, 1]) % SIDE**2
+    pixel = pixel.astype("<u4")
     patterns = np.zeros((n_frames, SIDE * SIDE), "<u2")
-    np.add.at(patterns, (np.repeat(np.arange(n_frames), np.diff(starts)), pixel), 1)
+    np.add.at(patterns, (frame, pixel), 1)
     np.save(folder / "patterns.npy", patterns.reshape(*SHAPE, SIDE, SIDE))
     for name, options in (("lists.h5", {}), ("gzip.h5", {"chunks": (1 << 18,), "compression": "gzip", "shuffle": True})):
         with h5py.File(folder / name, "w") as file:
@@ -61,7 +64,7 @@ def main():
         for name in ("patterns.npy", "lists.h5", "gzip.h5"):
             cpu = []
             for _ in range(arguments.runs):
-                cpu.append(reduce(arguments.halotau.resolve(), folder, folder / name, 1, 1)[1])
+                cpu.append(reduce(arguments.halotau.resolve(), folder, folder / name, 4, 1)[1])
             found = kept(folder)
             expected = expected or found
             assert all(np.array_equal(a, b) for a, b in zip(expected, found)), name

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use halotau::series::{FrameCount, SampleType, Samples};
 use halotau::source::EventBlock;
@@ -34,6 +34,10 @@ pub(crate) const FORMAT: Format = Format {
 
 /// Events that are held at once: with index and counts some tens of megabytes.
 const MOST_EVENTS: u64 = 1 << 21;
+
+/// Decoded blocks of a column that are kept: the frames of a scan row lie side by side, those of the next scan do not, so that the
+/// rows of a few scans come by turns.
+const RECENT_BYTES: usize = 32 << 20;
 
 /// Longest side of a pattern. No detector is nearly as large.
 const LONGEST_SIDE: f64 = 65_536.0;
@@ -70,6 +74,8 @@ struct Column {
     dataset: Dataset,
     number: StoredNumber,
     len: u64,
+    /// Blocks that were decoded last, the latest first.
+    recent: Mutex<Vec<(u64, Arc<Vec<u8>>)>>,
 }
 
 impl Column {
@@ -98,6 +104,7 @@ impl Column {
             dataset,
             number,
             len,
+            recent: Mutex::default(),
         };
         column.place()?;
         Ok(Some(column))
@@ -132,15 +139,15 @@ impl Column {
             // Refused when the column was found.
             Place::Virtual => {}
         }
-        let words = bytes.chunks_exact(width).map(|word| {
-            let mut le = [0; 8];
-            le[..width].copy_from_slice(word);
-            if self.number.big_endian {
-                le[..width].reverse();
-            }
-            u64::from_le_bytes(le)
-        });
-        Ok(words.collect())
+        if self.number.big_endian {
+            bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+        }
+        Ok(match width {
+            1 => bytes.into_iter().map(u64::from).collect(),
+            2 => words(&bytes, |word| u16::from_le_bytes(word).into()),
+            4 => words(&bytes, |word| u32::from_le_bytes(word).into()),
+            _ => words(&bytes, u64::from_le_bytes),
+        })
     }
 
     fn read_chunks(&self, chunk: u64, range: &Range<u64>, bytes: &mut [u8]) -> Result<()> {
@@ -158,9 +165,10 @@ impl Column {
                     entry: "the file from its origin".to_owned(),
                 });
             };
-            let decoded = self
-                .dataset
-                .read_chunk(stored, || format!("chunk [{number}]"))?;
+            let decoded = self.decoded(number, || {
+                let place = || format!("chunk [{number}]");
+                self.dataset.read_chunk(stored, place)
+            })?;
             let first = range.start.max(number * chunk);
             let last = range.end.min((number + 1) * chunk);
             let from = ((first - number * chunk) * width) as usize;
@@ -170,6 +178,33 @@ impl Column {
         }
         Ok(())
     }
+
+    /// A block, from those that are kept or decoded anew.
+    fn decoded(
+        &self,
+        number: u64,
+        decode: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<Arc<Vec<u8>>> {
+        let lock = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut recent = lock();
+            if let Some(at) = recent.iter().position(|&(known, _)| known == number) {
+                recent[..=at].rotate_right(1);
+                return Ok(Arc::clone(&recent[0].1));
+            }
+        }
+        let decoded = Arc::new(decode()?);
+        let mut recent = lock();
+        recent.truncate((RECENT_BYTES / decoded.len().max(1)).saturating_sub(1));
+        recent.insert(0, (number, Arc::clone(&decoded)));
+        Ok(decoded)
+    }
+}
+
+/// Words of a fixed width as numbers.
+fn words<const WIDTH: usize>(bytes: &[u8], number: impl Fn([u8; WIDTH]) -> u64) -> Vec<u64> {
+    let (words, _) = bytes.as_chunks();
+    words.iter().map(|&word| number(word)).collect()
 }
 
 struct Counted {
@@ -305,7 +340,7 @@ impl Counted {
             block.begin_frame();
             let first = (self.starts[frame] - events.start) as usize;
             let end = (self.starts[frame + 1] - events.start) as usize;
-            for (event, &index) in indices.iter().enumerate().take(end).skip(first) {
+            for (event, &index) in (first..end).zip(&indices[first..end]) {
                 let wrong = |what: String| {
                     bad(
                         &self.path,

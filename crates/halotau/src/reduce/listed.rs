@@ -1,7 +1,7 @@
 //! The pass over frames that are lists of events. It keeps what the pass over patterns keeps, bit for bit: sums of integers.
 
 use super::exact::Frame;
-use super::plan::{Move, ReducePlan, ShiftTables};
+use super::plan::{INVALID, ReducePlan, ShiftTables};
 use super::position::{Count, Patterns, PositionSums};
 use crate::series::SampleType;
 use crate::source::{Event, EventBlock, EventSource, FrameSource};
@@ -35,11 +35,11 @@ impl ReducePlan {
             SampleType::U16 => u32::from(u16::MAX),
             _ => u32::MAX,
         };
-        let pixel_of = tables.pixel_of();
+        let pixel_of = tables.pixel_of(&self.settings.calibration.pixel_valid);
         for frame in frames {
-            let Move { offset, weight, .. } = &self.moves[frame.move_idx];
+            let offset = self.moves[frame.move_idx].offset;
             let kept = &mut kept[frame.time * n_pixels..][..n_pixels];
-            let mut total = 0_u64;
+            let (mut total, mut n_saturated) = (0_u64, 0);
             for &Event { pixel, count } in block.frame(frame.number) {
                 let at = pixel as usize;
                 match &mut sums.patterns {
@@ -48,17 +48,18 @@ impl ReducePlan {
                         patterns[frame.move_idx].counts[at] += f64::from(count);
                     }
                 }
-                if weight[at] != 0.0 {
-                    total += u64::from(count);
-                    sums.n_saturated += u64::from(count == highest);
-                }
-                // Where the pattern would be had it not moved.
-                let unmoved = usize::try_from(at as isize - offset);
-                let annulus = unmoved.ok().and_then(|at| pixel_of.get(at));
-                if let Some(kept) = annulus.and_then(|&pixel| kept.get_mut(pixel as usize)) {
+                // Where it would be had the pattern not moved.
+                let unmoved = usize::try_from(at as isize - offset).ok();
+                let pixel = unmoved.and_then(|at| pixel_of.get(at)).copied();
+                let pixel = pixel.unwrap_or(INVALID);
+                let is_valid = pixel != INVALID;
+                total += u64::from(count) * u64::from(is_valid);
+                n_saturated += u64::from(is_valid & (count == highest));
+                if let Some(kept) = kept.get_mut(pixel as usize) {
                     sums.overflow |= kept.add(count).is_none();
                 }
             }
+            sums.n_saturated += n_saturated;
             sums.n_frames[frame.move_idx] += 1;
             sums.totals[frame.time] = total as f64;
         }

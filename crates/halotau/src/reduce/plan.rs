@@ -176,6 +176,12 @@ impl Move {
     }
 }
 
+/// Stands for the annulus pixel of a valid native pixel that belongs to none.
+pub(super) const OUTSIDE: u32 = u32::MAX - 1;
+
+/// Stands for the annulus pixel of a native pixel that is not valid.
+pub(super) const INVALID: u32 = u32::MAX;
+
 /// Look-up tables for positions whose pattern is shifted alike.
 #[derive(Debug)]
 pub(super) struct ShiftTables {
@@ -189,7 +195,7 @@ pub(super) struct ShiftTables {
     pub(super) gather: Gather,
     /// Annulus pixels with their full coverage.
     pub(super) valid: Vec<bool>,
-    /// The annulus pixel of each native one, made where events are listed; `u32::MAX` for none.
+    /// Where an event of each native pixel is added, made where events are listed.
     pixel_of: OnceLock<Vec<u32>>,
 }
 
@@ -553,10 +559,11 @@ impl ShiftTables {
         }
     }
 
-    /// The annulus pixel of each native pixel, before the pattern moves; `u32::MAX` for none.
-    pub(super) fn pixel_of(&self) -> &[u32] {
+    /// The annulus pixel of each native pixel, before the pattern moves; [`OUTSIDE`] of the annulus, [`INVALID`] pixels.
+    pub(super) fn pixel_of(&self, pixel_valid: &Array2<bool>) -> &[u32] {
         self.pixel_of.get_or_init(|| {
-            let mut pixel_of = vec![u32::MAX; self.q_bin.len()];
+            let outside = |&valid: &bool| if valid { OUTSIDE } else { INVALID };
+            let mut pixel_of: Vec<u32> = pixel_valid.iter().map(outside).collect();
             let mut start = 0;
             for (pixel, &end) in self.end.iter().enumerate() {
                 for &native in &self.native[start..end as usize] {

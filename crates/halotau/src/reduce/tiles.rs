@@ -14,7 +14,7 @@ use super::listed::list_bytes;
 use super::plan::ReducePlan;
 use crate::source::FrameSource;
 
-/// Scans of a position that are summed while its sums are in the cache.
+/// Scans of a position of which patterns are summed while its sums are in the cache.
 const TIMES_AT_ONCE: usize = 8;
 
 /// A tile is at most this large, a MiB a scan: beyond what a request to a disk costs; larger ones only leave the caches.
@@ -48,9 +48,14 @@ impl Tiles {
         buffer_bytes: usize,
     ) -> Self {
         let units = plan.units(shard);
-        let n_times = plan.times_per_read(buffer_bytes, shard.n_rows);
         let list_bytes = plan.events_of(source).map(list_bytes);
-        let frame_bytes = list_bytes.unwrap_or(plan.shape.frame_len() * plan.sample_type.n_bytes());
+        let frame_bytes = list_bytes.unwrap_or(plan.pattern_bytes());
+        // So many lists that they are as long as the sums they are added to, which leave the cache between one tile and the next.
+        let times_at_once = list_bytes.map_or(TIMES_AT_ONCE, |list_bytes| {
+            let sum_bytes = plan.shape.frame_len() * size_of::<u32>();
+            (sum_bytes / list_bytes).max(TIMES_AT_ONCE)
+        });
+        let n_times = plan.times_per_read(buffer_bytes, shard.n_rows, (frame_bytes, times_at_once));
         let n_read = |positions: &Range<usize>| plan.frames_of(shard, positions).len();
         let largest = units.iter().map(n_read).max().unwrap_or(1);
         let frames_fit = |bytes: usize| bytes / (n_times * frame_bytes).max(1);
@@ -166,21 +171,27 @@ impl ReducePlan {
     }
 
     /// Scans that are read at once within a memory budget for the reading buffer: whole chunks, at least one.
-    fn times_per_read(&self, buffer_bytes: usize, n_rows: usize) -> usize {
+    fn times_per_read(
+        &self,
+        buffer_bytes: usize,
+        n_rows: usize,
+        (frame_bytes, times_at_once): (usize, usize),
+    ) -> usize {
         let chunk = self.chunk.n_times.clamp(1, self.shape.n_times.max(1));
-        let frame_bytes = self.shape.frame_len() * self.sample_type.n_bytes();
         let chunk_bytes = self.largest_unit(n_rows) * chunk * frame_bytes;
-        let wanted = (TIMES_AT_ONCE / chunk).max(1);
+        let wanted = (times_at_once / chunk).max(1);
         let chunks = (buffer_bytes / chunk_bytes.max(1)).clamp(1, wanted);
         (chunks * chunk).min(self.shape.n_times.max(1))
     }
 
     /// Bytes that are read at once at least, whatever the budget, of a block of so many rows.
     pub fn smallest_read_bytes(&self, n_rows: usize) -> usize {
-        self.largest_unit(n_rows)
-            * self.times_per_read(0, n_rows)
-            * self.shape.frame_len()
-            * self.sample_type.n_bytes()
+        let bytes = self.pattern_bytes();
+        self.largest_unit(n_rows) * self.times_per_read(0, n_rows, (bytes, 1)) * bytes
+    }
+
+    fn pattern_bytes(&self) -> usize {
+        self.shape.frame_len() * self.sample_type.n_bytes()
     }
 
     /// Scan rows that the file decodes at once, where they are more than those of a shard: to reduce them together spares decoding

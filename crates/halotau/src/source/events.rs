@@ -34,6 +34,8 @@ pub struct EventBlock {
     events: Vec<Event>,
     /// Where the events of each frame begin.
     starts: Vec<usize>,
+    /// Whether pixels of the last frame came in growing order so far, so that none was there before.
+    in_order: bool,
     /// Where in its frame the event of a pixel would be. Never cleared: what is written there is believed only of an event of this
     /// frame and pixel.
     places: Vec<u32>,
@@ -45,6 +47,7 @@ impl EventBlock {
         Self {
             events: Vec::new(),
             starts: Vec::new(),
+            in_order: true,
             places: vec![0; frame_len],
         }
     }
@@ -58,17 +61,36 @@ impl EventBlock {
     /// Begins the next frame, which has no events yet.
     pub fn begin_frame(&mut self) {
         self.starts.push(self.events.len());
+        self.in_order = true;
     }
 
     /// The count of a pixel of the frame that was begun last, 0 where it had no event; `None` for a pixel that does not exist.
     pub fn count_mut(&mut self, pixel: usize) -> Option<&mut u32> {
         let start = *self.starts.last()?;
-        let place = self.places.get_mut(pixel)?;
-        let known = start + *place as usize;
-        let is_known = (self.events.get(known)).is_some_and(|event| event.pixel as usize == pixel);
-        let at = if is_known { known } else { self.events.len() };
-        if !is_known {
-            *place = (at - start) as u32;
+        if pixel >= self.places.len() {
+            return None;
+        }
+        let frame = &self.events[start..];
+        let follows = frame
+            .last()
+            .is_none_or(|last| (last.pixel as usize) < pixel);
+        let mut at = self.events.len();
+        if !(self.in_order && follows) {
+            if self.in_order {
+                self.in_order = false;
+                for (place, event) in frame.iter().enumerate() {
+                    self.places[event.pixel as usize] = place as u32;
+                }
+            }
+            let place = &mut self.places[pixel];
+            let known = frame.get(*place as usize);
+            if known.is_some_and(|event| event.pixel as usize == pixel) {
+                at = start + *place as usize;
+            } else {
+                *place = frame.len() as u32;
+            }
+        }
+        if at == self.events.len() {
             self.events.push(Event {
                 pixel: pixel as u32,
                 count: 0,
