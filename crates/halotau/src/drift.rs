@@ -88,7 +88,7 @@ impl DriftSettings {
             };
             return Err(Error::Setting {
                 key: key.to_owned(),
-                value: format!("{} values", list.len()),
+                value: format!("list of length {}", list.len()),
                 problem,
             });
         }
