@@ -3,12 +3,13 @@
 //! ```console
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- size 100       # data sets of every situation without a relation
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- one 200        # the same, of those with one tau (A8)
+//! cargo run --manifest-path studies/Cargo.toml --bin relation -- varied 250     # the same, of those where tau varies
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- link 25        # a relation of known strength
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- power 20       # the paper's field, true rank correlation 0.4
 //! cargo run --manifest-path studies/Cargo.toml --bin relation -- arrhenius 20   # series of constant tau with the paper's records
 //! ```
 //!
-//! A second number is the first seed; after it `independent` or `overlapping` leaves out the other in `size` and `one`. The glass is made by `light.rs`: pixels of the ring 4.2-4.6 1/nm alone, so that tau and V of a half of the
+//! A second number is the first seed; after it `independent` or `overlapping` leaves out the other in `size`, `one` and `varied`. The glass is made by `light.rs`: pixels of the ring 4.2-4.6 1/nm alone, so that tau and V of a half of the
 //! directions rest on about 14 speckles, a seventh of what the band holds.
 
 mod light;
@@ -186,7 +187,7 @@ fn unevenness(mut p_values: Vec<f64>) -> f64 {
     distances.fold(0.0, f64::max) * n.sqrt() / 1.358
 }
 
-fn size(n_sets: u64, first: u64, only: Option<&str>, one_tau: bool) {
+fn size(n_sets: u64, first: u64, only: Option<&str>, what: Option<&str>) {
     println!(
         "layout,speckles at -Q,situation,data sets,positions,found at 5 %,mean r,error,unevenness of p,tau halves,V halves,\
          phases found,torus found,coupled rho,predicted as here,predicted one tau"
@@ -210,7 +211,8 @@ fn size(n_sets: u64, first: u64, only: Option<&str>, one_tau: bool) {
             (true, Truth::TauVaries),
             (true, Truth::Both(0.0)),
         ] {
-            if one_tau && !matches!(truth, Truth::One(_)) {
+            let is_one = matches!(truth, Truth::One(_));
+            if what == Some("one") && !is_one || what == Some("varied") && is_one {
                 continue;
             }
             let pixels = RingPixels::new(4.2, 4.6, friedel);
@@ -420,7 +422,7 @@ fn main() {
         }
         what => {
             let only = arguments.get(3).map(String::as_str);
-            size(n, first, only, what == Some("one"));
+            size(n, first, only, what);
         }
     }
 }
