@@ -353,7 +353,7 @@ fn blocks(
 fn narrowing(reduction: &Reduction, recipe: &Recipe, blocks: &[Vec<usize>]) -> f64 {
     let annulus = &reduction.annulus;
     let largest = blocks.iter().max_by_key(|pixels| pixels.len());
-    let known = Aperture::of(recipe).zip(largest);
+    let known = Aperture::round(recipe).zip(largest);
     known.map_or(1.0, |(aperture, pixels)| {
         let place = |&pixel: &usize| (annulus.row[pixel], annulus.col[pixel]);
         let places: Vec<(u32, u32)> = pixels.iter().map(place).collect();

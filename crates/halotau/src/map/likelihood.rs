@@ -205,7 +205,7 @@ impl<'a> LikelihoodTask<'a> {
         let Some(mut coherence): Option<Coherence> = sums.coherence() else {
             return Ok(None);
         };
-        if let Some(aperture) = Aperture::of(recipe) {
+        if let Some(aperture) = Aperture::round(recipe) {
             coherence = coherence.seen_through(&aperture, cell_per_nm);
         }
         made.modes = SpeckleModes::new(&made.cells, &coherence);
