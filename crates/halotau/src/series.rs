@@ -112,9 +112,19 @@ impl SampleType {
         }
     }
 
-    /// Whether samples of this type can be negative or broken, so that they are not counts.
+    /// The highest count, at which a sample is saturated; `None` where samples can be negative or broken, so that they are not counts.
+    pub fn highest_count(self) -> Option<u32> {
+        match self {
+            Self::U8 => Some(u8::MAX.into()),
+            Self::U16 => Some(u16::MAX.into()),
+            Self::U32 => Some(u32::MAX),
+            Self::I16 | Self::I32 | Self::F32 | Self::F64 => None,
+        }
+    }
+
+    /// Whether samples are counts, which can be neither negative nor broken.
     pub fn is_unsigned(self) -> bool {
-        matches!(self, Self::U8 | Self::U16 | Self::U32)
+        self.highest_count().is_some()
     }
 }
 

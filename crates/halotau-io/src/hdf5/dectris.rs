@@ -348,11 +348,7 @@ fn note_pixels(
     if n_marked == 0 || mask.len() != shape.frame_len() {
         return;
     }
-    let largest = match sample_type {
-        SampleType::U8 => u64::from(u8::MAX),
-        SampleType::U16 => u64::from(u16::MAX),
-        _ => u64::from(u32::MAX),
-    };
+    let largest = sample_type.highest_count().unwrap_or(u32::MAX);
     warnings.push(Warning::new(
         PIXELS_MASKED,
         format!(

@@ -1,9 +1,16 @@
-//! The pass over frames that are lists of events. It keeps what the pass over patterns keeps, bit for bit: sums of integers.
+//! What is kept of frames that are lists of events?
+//!
+//! What the pass over patterns keeps, bit for bit, since sums of integers do not depend on their order:
+//!
+//! ```text
+//! kept[time, pixel_of[p − offset]] += count        for each event (p, count) of the frame, p its pixel in the pattern
+//! offset                            = shift row · pattern columns + shift column
+//! pixel_of[p]                       = pixel of the annulus that holds the unmoved pixel p, if one does
+//! ```
 
 use super::exact::Frame;
 use super::plan::{INVALID, ReducePlan, ShiftTables};
 use super::position::{Count, Patterns, PositionSums};
-use crate::series::SampleType;
 use crate::source::{Event, EventBlock, EventSource, FrameSource};
 
 /// A pattern is summed about this many times faster, a pixel, than a list, an event.
@@ -30,11 +37,7 @@ impl ReducePlan {
         sums: &mut PositionSums,
     ) {
         let n_pixels = self.annulus.len();
-        let highest = match self.sample_type {
-            SampleType::U8 => u32::from(u8::MAX),
-            SampleType::U16 => u32::from(u16::MAX),
-            _ => u32::MAX,
-        };
+        let highest = self.sample_type.highest_count();
         let pixel_of = tables.pixel_of(&self.settings.calibration.pixel_valid);
         for frame in frames {
             let offset = self.moves[frame.move_idx].offset;
@@ -54,7 +57,7 @@ impl ReducePlan {
                 let pixel = pixel.unwrap_or(INVALID);
                 let is_valid = pixel != INVALID;
                 total += u64::from(count) * u64::from(is_valid);
-                n_saturated += u64::from(is_valid & (count == highest));
+                n_saturated += u64::from(is_valid & (Some(count) == highest));
                 if let Some(kept) = kept.get_mut(pixel as usize) {
                     sums.overflow |= kept.add(count).is_none();
                 }

@@ -60,14 +60,29 @@ enum Block<'a> {
 }
 
 impl Block<'_> {
-    fn read(&mut self, source: &dyn FrameSource, run: &FrameRun) -> Result<()> {
-        match self {
-            Self::Patterns(block) => source.read(run, block),
+    /// Reads a run, all frames of it, each of so many pixels.
+    fn read(&mut self, source: &dyn FrameSource, run: &FrameRun, frame_len: usize) -> Result<()> {
+        let n_frames = run.n_times * run.n_frames;
+        let (what, expected, found) = match self {
+            Self::Patterns(block) => {
+                source.read(run, block)?;
+                let len = block.samples.len();
+                ("the samples of a run of frames", n_frames * frame_len, len)
+            }
             Self::Lists(events, block) => {
                 block.clear();
-                events.read_events(run, block)
+                events.read_events(run, block)?;
+                ("the lists of a run of frames", n_frames, block.n_frames())
             }
+        };
+        if found != expected {
+            return Err(Error::Shape {
+                what,
+                expected: vec![expected],
+                found: vec![found],
+            });
         }
+        Ok(())
     }
 }
 
@@ -366,7 +381,7 @@ impl ReducePlan {
             }
             for piece in tiles.pieces(&group.positions) {
                 let run = self.run(shard, tiles, piece, first_time);
-                block.read(source, &run)?;
+                block.read(source, &run, frame_len)?;
                 let n_samples = piece.len() * run.n_times * frame_len;
                 if !read((n_samples * self.sample_type.n_bytes()) as u64) {
                     return Err(Error::Stopped);

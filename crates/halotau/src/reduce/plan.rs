@@ -44,18 +44,13 @@ impl CountType {
     /// The narrowest type that holds every sum of `n_native` samples; `F32` for samples that can be negative or
     /// broken and after dark or gain correction.
     pub fn holding(sample_type: SampleType, n_native: usize, corrected: bool) -> Self {
-        let largest = match sample_type {
-            SampleType::U8 => u64::from(u8::MAX),
-            SampleType::U16 => u64::from(u16::MAX),
-            SampleType::U32 => u64::from(u32::MAX),
-            _ => return Self::F32,
-        };
-        match largest.saturating_mul(n_native as u64) {
-            _ if corrected => Self::F32,
-            sum if sum <= u64::from(u8::MAX) => Self::U8,
-            sum if sum <= u64::from(u16::MAX) => Self::U16,
+        let highest = sample_type.highest_count().filter(|_| !corrected);
+        match highest.map(|highest| u64::from(highest).saturating_mul(n_native as u64)) {
+            None => Self::F32,
+            Some(sum) if sum <= u64::from(u8::MAX) => Self::U8,
+            Some(sum) if sum <= u64::from(u16::MAX) => Self::U16,
             // A sum of 32-bit counts beyond 32 bits does not occur; the pass says so if it does.
-            _ => Self::U32,
+            Some(_) => Self::U32,
         }
     }
 

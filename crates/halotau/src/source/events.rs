@@ -1,7 +1,8 @@
-//! Frames of few electrons as lists of events.
+//! How are frames of few electrons handed over?
 //!
-//! A frame that was counted has an event for each electron, in a thousandth of its pixels. Such frames are not unfolded into
-//! patterns: what is kept of them is added event by event, so that the cost is that of the events.
+//! A frame that was counted has an event for each electron, in a thousandth of its pixels. It is a list `(pixel, count)`, each pixel at
+//! most once, that stands for the pattern `I[pixel] = count`, zero elsewhere. Such frames are not unfolded into patterns, so that the
+//! cost is that of the events.
 
 use crate::error::Result;
 use crate::series::FrameRun;
