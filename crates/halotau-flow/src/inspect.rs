@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::Path;
 
-use halotau::axes::{TimeAxis, TimeBasis, wavelength_nm};
+use halotau::axes::{AIRY_FWHM, TimeAxis, TimeBasis, wavelength_nm};
 use halotau::series::{
     Access, ChunkShape, FrameCount, SampleType, SeriesHeader, SeriesShape, Stated, Warning,
 };
@@ -195,7 +195,7 @@ impl Beam {
             wavelength_nm,
             convergence_mrad: header.convergence_mrad.clone(),
             convergence_per_nm: both.map(|(wavelength, angle)| angle / wavelength),
-            probe_fwhm_nm: both.map(|(wavelength, angle)| 0.51 * wavelength / angle),
+            probe_fwhm_nm: both.map(|(wavelength, angle)| AIRY_FWHM * wavelength / angle),
             // pA · ms = 1e-15 C
             electrons_per_pattern: charge
                 .map(|(current, dwell)| 1e-15 * current * dwell / ELEMENTARY_CHARGE),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use halotau::analysis::Analysis;
-use halotau::axes::wavelength_nm;
+use halotau::axes::{AIRY_FWHM, wavelength_nm};
 use halotau::calibrate::Calibration;
 use halotau::plan::{Estimator, Plan, PlanSettings, plan};
 use halotau::recipe::Recipe;
@@ -195,7 +195,7 @@ fn of_recipe(recipe: &Recipe) -> Table {
     let limit_nm = microscope
         .voltage_kv
         .zip(microscope.convergence_mrad)
-        .map(|(voltage_kv, mrad)| 0.51 * wavelength_nm(voltage_kv) / (1e-3 * mrad));
+        .map(|(voltage_kv, mrad)| AIRY_FWHM * wavelength_nm(voltage_kv) / (1e-3 * mrad));
     let wider = microscope
         .probe_fwhm_nm
         .filter(|&fwhm_nm| limit_nm.is_none_or(|limit_nm| fwhm_nm > 1.2 * limit_nm));

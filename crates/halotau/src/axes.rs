@@ -407,6 +407,10 @@ pub fn wavelength_nm(voltage_kv: f64) -> f64 {
     1e9 * PLANCK_J_S * LIGHT_M_PER_S / (energy_j * (energy_j + 2.0 * rest_j)).sqrt()
 }
 
+/// Full width at half maximum of the probe of a round aperture, an Airy pattern, times the radius α/λ of the aperture: as it is quoted,
+/// to three digits 0.514.
+pub const AIRY_FWHM: f64 = 0.51;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -419,7 +419,7 @@ fn drift(
     };
     let mut drift = drift;
     if drift.kernel_per_step.is_none() {
-        let perfect = std::f64::consts::TAU * recipe.disc_radius_per_nm() * reduction.step_nm;
+        let perfect = std::f64::consts::TAU * recipe.aperture_radius_per_nm() * reduction.step_nm;
         drift.kernel_per_step = perfect.is_finite().then_some(perfect);
     }
     let (n_rows, n_cols) = (reduction.n_rows(), reduction.n_cols());

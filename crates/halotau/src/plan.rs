@@ -29,6 +29,7 @@ mod settings;
 use serde::{Deserialize, Serialize};
 
 use crate::arrhenius::{self, ArrheniusPoint, Average};
+use crate::axes::AIRY_FWHM;
 use crate::beam::Dose;
 use crate::error::Result;
 use crate::statistics::{Estimate, normal_quantile};
@@ -215,7 +216,7 @@ impl Known {
             .collect();
         let speckle_per_nm = match settings.probe_fwhm_nm {
             // As wide as the disc of an aperture whose probe has this width.
-            Some(fwhm_nm) => 2.0 * 0.51 / fwhm_nm,
+            Some(fwhm_nm) => 2.0 * AIRY_FWHM / fwhm_nm,
             None => 2.0 * settings.disc_radius_per_nm(),
         };
         Ok(Expected {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::arrhenius::Average;
-use crate::axes::{QRange, TimeBasis, wavelength_nm};
+use crate::axes::{AIRY_FWHM, QRange, TimeBasis, wavelength_nm};
 use crate::calibrate::{CenterPath, Descan, Ellipse};
 use crate::correlate::{CorrelateSettings, Normalization};
 use crate::drift::DriftSettings;
@@ -158,9 +158,19 @@ impl Recipe {
         }
     }
 
+    /// Radius of the aperture in spatial frequency: that of the disc, else that of the aperture whose probe is as wide as stated; NaN where
+    /// neither is known.
+    pub fn aperture_radius_per_nm(&self) -> f64 {
+        let disc = self.disc_radius_per_nm();
+        match self.microscope.probe_fwhm_nm {
+            Some(fwhm_nm) if disc.is_nan() => AIRY_FWHM / fwhm_nm,
+            _ => disc,
+        }
+    }
+
     /// Full width at half maximum of the probe: as given, else `0.51 λ / α`; NaN where neither is known.
     pub fn probe_fwhm_nm(&self) -> f64 {
-        let of_disc = || 0.51 / self.disc_radius_per_nm();
+        let of_disc = || AIRY_FWHM / self.disc_radius_per_nm();
         self.microscope.probe_fwhm_nm.unwrap_or_else(of_disc)
     }
 

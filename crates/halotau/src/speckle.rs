@@ -27,9 +27,6 @@ use crate::simulate::circle_overlap;
 /// Full width at half maximum of a normal distribution in standard deviations.
 pub(crate) const FWHM_PER_SIGMA: f64 = 2.354_820_045_030_949;
 
-/// Full width at half maximum of the probe of a round aperture, times its radius.
-const AIRY_FWHM: f64 = 0.5145;
-
 /// |μ|² below this is none.
 const LEAST_CORRELATION: f64 = 1e-9;
 
@@ -65,14 +62,10 @@ impl Aperture {
     /// The aperture as a movement of the probe is seen through it: round, by the convergence angle, else that whose probe is as wide as stated.
     /// A normal distribution stands for a width alone: its probe, which no microscope has, looks the same from all pixels.
     pub(crate) fn round(recipe: &Recipe) -> Option<Self> {
-        let angle = recipe.disc_radius_per_nm();
-        let width = recipe.microscope.probe_fwhm_nm;
-        let radius_per_nm = if angle.is_finite() {
-            angle
-        } else {
-            AIRY_FWHM / width?
-        };
-        Some(Self::Disc { radius_per_nm })
+        let radius_per_nm = recipe.aperture_radius_per_nm();
+        radius_per_nm
+            .is_finite()
+            .then_some(Self::Disc { radius_per_nm })
     }
 
     /// |μ|² of two pixels.
@@ -217,7 +210,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         recipe.microscope.probe_fwhm_nm = Some(0.78);
-        assert!((radius(&recipe) - 0.66).abs() < 0.001);
+        assert!((radius(&recipe) - 0.654).abs() < 0.001);
         recipe.microscope.voltage_kv = Some(200.0);
         recipe.microscope.convergence_mrad = Some(1.6);
         assert!((radius(&recipe) - 0.638).abs() < 0.001);

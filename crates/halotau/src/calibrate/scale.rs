@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::measure::WithError;
-use crate::axes::{QRange, wavelength_nm};
+use crate::axes::{AIRY_FWHM, QRange, wavelength_nm};
 use crate::series::Warning;
 
 /// The halo may be this far, as a share, from where the material is said to have it.
@@ -67,10 +67,8 @@ pub fn from_camera_length(pixel_um: f64, camera_length_mm: f64, voltage_kv: f64)
 pub struct Known {
     /// Spatial frequency a native pixel.
     pub q_step_per_nm: f64,
-    /// Whether the scale was made from the halo itself, which then says nothing about it.
-    pub from_halo: bool,
-    /// Radius of the halo in native pixels.
-    pub halo_radius_px: WithError,
+    /// The halo, where it was measured.
+    pub halo: Option<Halo>,
     /// Where the material has its first diffraction peak.
     pub first_peak_per_nm: Option<f64>,
     /// Voltage.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ndarray::Array2;
 
-use crate::axes::QRange;
+use crate::axes::{AIRY_FWHM, QRange};
 use crate::drift::align::{Alignment, moved_pixels};
 use crate::error::Result;
 use crate::fluctuate::BandGeometry;
@@ -51,9 +51,6 @@ const GUARD_WIDTHS: f64 = 0.36;
 /// The distance in pixels where the width of the probe is not known.
 const GUARD_PX: f64 = 2.0;
 
-/// Speckles are as wide as the aperture, α/λ in radius; the full width of the probe is 0.51 λ/α.
-const APERTURE_WIDTHS: f64 = 0.51;
-
 /// The radius in pixels where the width of the probe is not known, as for 1.6 mrad and pixels of 0.23 1/nm.
 const APERTURE_PX: f64 = 3.0;
 
@@ -69,11 +66,11 @@ fn narrow_ring(range: QRange) -> QRange {
     )
 }
 
-/// Distance of spatial frequencies that share no speckle, 1/nm.
+/// Distance of spatial frequencies that share no speckle, 1/nm: the radius of the aperture.
 pub(super) fn gap_per_nm(reduction: &Reduction, recipe: &Recipe) -> f64 {
     let fwhm_nm = recipe.probe_fwhm_nm();
     if fwhm_nm.is_finite() {
-        APERTURE_WIDTHS / fwhm_nm
+        AIRY_FWHM / fwhm_nm
     } else {
         APERTURE_PX * reduction.annulus.q_step_per_nm(&reduction.calibration)
     }

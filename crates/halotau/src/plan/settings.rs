@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arrhenius::GAS_CONSTANT;
-use crate::axes::{QRange, wavelength_nm};
+use crate::axes::{AIRY_FWHM, QRange, wavelength_nm};
 use crate::error::{Error, Result};
 use crate::simulate::{BeamStop, Halo};
 
@@ -256,7 +256,7 @@ impl PlanSettings {
     /// Full width at half maximum of the probe: as given, else `0.51 λ / α`.
     pub fn fwhm_nm(&self) -> f64 {
         self.probe_fwhm_nm
-            .unwrap_or_else(|| 0.51 / self.disc_radius_per_nm())
+            .unwrap_or_else(|| AIRY_FWHM / self.disc_radius_per_nm())
     }
 
     /// Spatial frequency a pattern pixel: from the camera length where that is given, `pixel / (λ · camera length)`.
