@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use halotau::Error as CoreError;
 use halotau::calibrate::common_mode::CommonMode;
 use halotau::calibrate::measure::{Measured, Request, WithError, independent_areas, measure};
-use halotau::calibrate::scale::{self, Known, ScaleOrigin};
+use halotau::calibrate::scale::{self, Halo, Known, ScaleOrigin};
 use halotau::calibrate::spikes::SpikeLimits;
 use halotau::calibrate::{Calibration, CenterOrigin, CenterPath};
 use halotau::ndarray::Array2;
 use halotau::recipe::{CalibrationSettings, DataBlock, Find, Recipe, Region};
-use halotau::series::Warning;
+use halotau::series::{SeriesHeader, Stated, Warning};
 use halotau::survey::{Survey, SurveyPlan, survey};
 use halotau_figure::Figure;
 use halotau_figure::figures::{self, CalibrationView};
@@ -150,6 +150,27 @@ pub(crate) fn pictures(calibrated: &Calibrated, recipe: &Recipe) -> Result<Vec<F
     Ok(figures::of_calibration(&view)?)
 }
 
+/// What does not fit together of what the recipe and the file state and of what was measured.
+pub(crate) fn contradictions(
+    header: &SeriesHeader,
+    recipe: &Recipe,
+    calibration: &Calibration,
+    halo: Option<Halo>,
+) -> Vec<Warning> {
+    let stated = |stated: &Option<Stated>| stated.as_ref().map(|stated| stated.value);
+    let known = Known {
+        q_step_per_nm: calibration.q_step_per_nm,
+        halo,
+        first_peak_per_nm: recipe.sample.first_peak_per_nm,
+        voltage_kv: stated(&header.voltage_kv),
+        convergence_mrad: stated(&header.convergence_mrad),
+        probe_fwhm_nm: recipe.microscope.probe_fwhm_nm,
+        dynamics: recipe.dynamics.q_range_per_nm,
+        structure: recipe.structure.q_range_per_nm,
+    };
+    scale::check(&known, &|range| calibration.usable_share(range))
+}
+
 /// Measures what `settings` ask for and neither the recipe nor the block's calibration file states.
 pub(crate) fn measured(
     opened: &Opened,
@@ -236,22 +257,11 @@ pub(crate) fn measured(
     };
     calibration.follow(measured.center_path.clone(), header.shape.n_times);
     let mut warnings = measured.warnings.clone();
-    let microscope = &recipe.microscope;
-    let stated = |stated: &Option<halotau::series::Stated>| stated.as_ref().map(|s| s.value);
-    warnings.extend(scale::check(
-        &Known {
-            q_step_per_nm: q_step.value,
-            from_halo: origin == ScaleOrigin::Ring,
-            halo_radius_px: measured.halo_radius_px,
-            first_peak_per_nm: recipe.sample.first_peak_per_nm,
-            voltage_kv: stated(&header.voltage_kv),
-            convergence_mrad: stated(&header.convergence_mrad),
-            probe_fwhm_nm: microscope.probe_fwhm_nm,
-            dynamics: recipe.dynamics.q_range_per_nm,
-            structure: recipe.structure.q_range_per_nm,
-        },
-        &|range| calibration.usable_share(range),
-    ));
+    let halo = Halo {
+        radius_px: measured.halo_radius_px,
+        is_scale: origin == ScaleOrigin::Ring,
+    };
+    warnings.extend(contradictions(header, recipe, &calibration, Some(halo)));
     let (spikes, common_mode) = cleaning(opened, recipe, settings, &survey, &measured);
     let record = record::of(
         opened,

@@ -20,7 +20,7 @@ use halotau::source::{CleanedFrames, FrameSource};
 use halotau::with_samples;
 use halotau_io::{BoxedSource, OpenRequest};
 
-use crate::calibrate::{Calibrated, Record, measured, uncalibratable};
+use crate::calibrate::{Calibrated, Record, contradictions, measured, uncalibratable};
 use crate::context::Context;
 use crate::error::Result;
 use crate::recipe_file::Loaded;
@@ -311,12 +311,12 @@ fn calibration(
         q_step_per_nm: opened.q_step(recipe)?.0,
         pixel_valid: opened.usable.clone(),
     };
-    let mut warnings = Vec::new();
     let path = known.center_path.clone().unwrap_or_default();
     let n_times = opened.header.shape.n_times;
     if let Some((row, col)) = known.center {
         calibration.follow(path, n_times);
         (calibration.center_row, calibration.center_col) = (row, col);
+        let warnings = contradictions(&opened.header, recipe, &calibration, None);
         return Ok((calibration, None, warnings));
     }
     // A quick look takes the patterns where the path moves them, and pixels as they are on the detector.
@@ -335,6 +335,7 @@ fn calibration(
     (calibration.center_row, calibration.center_col) = (row, col);
     calibration.center_error = error;
     calibration.center_origin = CenterOrigin::Halo;
+    let mut warnings = contradictions(&opened.header, recipe, &calibration, None);
     // A tenth of a binned pixel changes V by a per cent.
     if error > 0.3 * recipe.pattern.bin as f64 {
         warnings.push(Warning::new(

@@ -83,14 +83,33 @@ pub struct Known {
     pub structure: QRange,
 }
 
+/// The halo as it was measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Halo {
+    /// Radius in native pixels.
+    pub radius_px: WithError,
+    /// Whether the scale was made from the halo, which then says nothing about it.
+    pub is_scale: bool,
+}
+
 /// What does not fit together. `seen` is the share of a ring that is usable.
 pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let halo_per_nm = known.halo_radius_px.value * known.q_step_per_nm;
-    if let Some(expected) = known.first_peak_per_nm.filter(|_| !known.from_halo) {
+    if let Some(halo) = &known.halo {
+        check_halo(known, halo, &mut warnings);
+    }
+    check_aperture(known, &mut warnings);
+    check_rings(known, seen, &mut warnings);
+    warnings
+}
+
+/// The halo lies where the material has it, and in a ring that is looked at.
+fn check_halo(known: &Known, halo: &Halo, warnings: &mut Vec<Warning>) {
+    let halo_per_nm = halo.radius_px.value * known.q_step_per_nm;
+    if let Some(expected) = known.first_peak_per_nm.filter(|_| !halo.is_scale) {
         let away = halo_per_nm / expected - 1.0;
         // Few areas leave the halo uncertain by a per cent or more, which is no fault of the scale.
-        let error = known.halo_radius_px.error / known.halo_radius_px.value;
+        let error = halo.radius_px.error / halo.radius_px.value;
         let doubt = if error.is_finite() { 2.0 * error } else { 0.0 };
         if away.abs() > HALO_TOLERANCE + doubt {
             warnings.push(Warning::new(
@@ -125,9 +144,13 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
             ),
         ));
     }
+}
+
+/// The width of the probe is that of the aperture.
+fn check_aperture(known: &Known, warnings: &mut Vec<Warning>) {
     if let (Some(voltage_kv), Some(mrad)) = (known.voltage_kv, known.convergence_mrad) {
         let radius_per_nm = 1e-3 * mrad / wavelength_nm(voltage_kv);
-        let allowed_nm = 0.51 / radius_per_nm;
+        let allowed_nm = AIRY_FWHM / radius_per_nm;
         if let Some(stated_nm) = known.probe_fwhm_nm
             && (stated_nm / allowed_nm - 1.0).abs() > PROBE_TOLERANCE
         {
@@ -140,6 +163,10 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
             ));
         }
     }
+}
+
+/// Enough of each ring is seen.
+fn check_rings(known: &Known, seen: &dyn Fn(QRange) -> f64, warnings: &mut Vec<Warning>) {
     let mut rings = vec![("dynamics", known.dynamics), ("structure", known.structure)];
     if known.dynamics == known.structure {
         rings.pop();
@@ -159,21 +186,24 @@ pub fn check(known: &Known, seen: &dyn Fn(QRange) -> f64) -> Vec<Warning> {
             ));
         }
     }
-    warnings
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
+
+    fn halo(error: f64) -> Option<Halo> {
+        Some(Halo {
+            radius_px: WithError { value: 75.9, error },
+            is_scale: false,
+        })
+    }
 
     fn known() -> Known {
         Known {
             q_step_per_nm: 0.058,
-            from_halo: false,
-            halo_radius_px: WithError {
-                value: 75.9,
-                error: 0.1,
-            },
+            halo: halo(0.1),
             first_peak_per_nm: Some(4.4),
             voltage_kv: Some(200.0),
             convergence_mrad: Some(1.6),
@@ -199,7 +229,7 @@ mod tests {
         // Two per cent and a half is too much where the halo is known to a thousandth, but not where it is known to a hundredth.
         let near = |error: f64| Known {
             q_step_per_nm: 0.0594,
-            halo_radius_px: WithError { value: 75.9, error },
+            halo: halo(error),
             ..known()
         };
         assert_eq!(codes(&near(0.1)), ["W085"]);
@@ -217,6 +247,12 @@ mod tests {
             ..known()
         };
         assert_eq!(codes(&aperture), ["W087"]);
+        // Without a look at the patterns, as with a halo that is missed.
+        let unseen = Known {
+            halo: None,
+            ..aperture
+        };
+        assert_eq!(codes(&unseen), ["W087"]);
         let masked = check(&known(), &|range| {
             if range.max_per_nm > 5.0 { 0.2 } else { 1.0 }
         });
@@ -226,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_known_ring_makes_the_scale() {
-        let scale = from_ring(4.4, known().halo_radius_px);
+        let scale = from_ring(4.4, halo(0.1).unwrap().radius_px);
         assert!((scale.value - 0.05797).abs() < 1e-5);
         assert!((scale.error / scale.value - 0.1 / 75.9).abs() < 1e-9);
     }
