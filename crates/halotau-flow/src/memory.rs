@@ -23,6 +23,9 @@ const UNKNOWN_MACHINE: u64 = 8 << 30;
 /// read faster with more, and with what the plan does not count the process stays below 1 GiB.
 pub const ENOUGH: u64 = 768 << 20;
 
+/// What a process takes before it has read anything and what its allocator keeps: code, stacks, small things.
+pub const PROGRAM_BYTES: u64 = 32 << 20;
+
 /// The reading buffer is at most this; larger reads are not faster.
 const MAX_BUFFER: u64 = 256 << 20;
 
@@ -123,7 +126,7 @@ impl MemoryPlan {
             self.shard_bytes.max(self.write_bytes)
         };
         let kept = if self.in_memory { self.counts_bytes } else { 0 };
-        work + READ_COPIES * self.buffer_bytes.max(self.read_bytes) + kept
+        PROGRAM_BYTES + work + READ_COPIES * self.buffer_bytes.max(self.read_bytes) + kept
     }
 }
 
@@ -140,7 +143,7 @@ pub fn memory_plan(
     header: &SeriesHeader,
     context: &Context<'_>,
 ) -> Result<MemoryPlan> {
-    let limit_bytes = context.memory_limit();
+    let limit_bytes = context.memory_limit().saturating_sub(PROGRAM_BYTES);
     let per_position = header.shape.n_times as u64
         * plan.annulus().len() as u64
         * plan.count_type().n_bytes() as u64;
@@ -166,11 +169,14 @@ pub fn memory_plan(
     if needed_bytes > limit_bytes {
         return Err(Error::Memory {
             what: format!("reducing {}", header.name),
-            limit_bytes,
-            needed_bytes,
+            limit_bytes: context.memory_limit(),
+            needed_bytes: needed_bytes + PROGRAM_BYTES,
         });
     }
-    let frugal = context.memory_bytes.unwrap_or(limit_bytes.min(ENOUGH));
+    let frugal = match context.memory_bytes {
+        Some(_) => limit_bytes,
+        None => limit_bytes.min(ENOUGH),
+    };
     let wanted = shard_bytes + write_bytes + smallest_read;
     let within = if wanted <= frugal {
         frugal
@@ -202,7 +208,7 @@ pub fn memory_plan(
         counts_bytes,
         overlapped,
         in_memory: roomy.max(work + made_bytes) <= within,
-        unwritten_bytes: roomy.max(shard_bytes + made_bytes),
+        unwritten_bytes: PROGRAM_BYTES + roomy.max(shard_bytes + made_bytes),
     })
 }
 

@@ -16,6 +16,7 @@ use halotau::recipe::Recipe;
 use halotau::reduce::{ReducePlan, Reduction};
 use halotau::ring::Annulus;
 
+use super::PROGRAM_BYTES;
 use crate::context::Context;
 use crate::error::{Error, Result};
 
@@ -110,6 +111,7 @@ impl AnalysisSize {
             },
         ]);
         sum(&[
+            PROGRAM_BYTES,
             product(&[n_times, n_positions, FRAME_BYTES]),
             product(&[n_positions, position]),
             product(&[n_times, n_times, 8, n_matrices]),

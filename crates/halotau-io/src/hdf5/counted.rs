@@ -12,7 +12,8 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use halotau::series::{FrameCount, SampleType, Samples};
 use halotau::source::EventBlock;
@@ -32,12 +33,18 @@ pub(crate) const FORMAT: Format = Format {
     open,
 };
 
-/// Events that are held at once: with index and counts some tens of megabytes.
-const MOST_EVENTS: u64 = 1 << 21;
+/// Events that are held at once: with index and counts some megabytes a thread.
+const MOST_EVENTS: u64 = 1 << 17;
 
-/// Decoded blocks of a column that are kept: the frames of a scan row lie side by side, those of the next scan do not, so that the
-/// rows of a few scans come by turns.
-const RECENT_BYTES: usize = 32 << 20;
+/// Decoded blocks that are kept, of all files together: the frames of a scan row lie side by side, those of the next scan do not, so
+/// that the rows of a few scans come by turns.
+const RECENT_BYTES: usize = 8 << 20;
+
+/// Blocks that are kept at most, so that finding one costs less than decoding it.
+const MOST_RECENT: usize = 1024;
+
+/// Blocks that are kept however large: two threads decode indices and counts.
+const LEAST_RECENT: usize = 4;
 
 /// Longest side of a pattern. No detector is nearly as large.
 const LONGEST_SIDE: f64 = 65_536.0;
@@ -74,9 +81,22 @@ struct Column {
     dataset: Dataset,
     number: StoredNumber,
     len: u64,
-    /// Blocks that were decoded last, the latest first.
-    recent: Mutex<Vec<(u64, Arc<Vec<u8>>)>>,
+    /// Which of all columns of the process this is.
+    id: u64,
 }
+
+/// A block of a column, decoded.
+struct Block {
+    column: u64,
+    number: u64,
+    bytes: Arc<Vec<u8>>,
+}
+
+/// Blocks that were used last, the latest first. There is one list for all files, since a series may have a file for each scan.
+static RECENT: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+
+/// The next column's number.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Column {
     fn find(file: &Arc<Hdf5File>, path: &str) -> Result<Option<Self>> {
@@ -104,7 +124,7 @@ impl Column {
             dataset,
             number,
             len,
-            recent: Mutex::default(),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
         };
         column.place()?;
         Ok(Some(column))
@@ -185,20 +205,43 @@ impl Column {
         number: u64,
         decode: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Arc<Vec<u8>>> {
-        let lock = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         {
-            let mut recent = lock();
-            if let Some(at) = recent.iter().position(|&(known, _)| known == number) {
+            let mut recent = recent();
+            let is_it = |block: &Block| block.column == self.id && block.number == number;
+            if let Some(at) = recent.iter().position(is_it) {
                 recent[..=at].rotate_right(1);
-                return Ok(Arc::clone(&recent[0].1));
+                return Ok(Arc::clone(&recent[0].bytes));
             }
         }
-        let decoded = Arc::new(decode()?);
-        let mut recent = lock();
-        recent.truncate((RECENT_BYTES / decoded.len().max(1)).saturating_sub(1));
-        recent.insert(0, (number, Arc::clone(&decoded)));
-        Ok(decoded)
+        let bytes = Arc::new(decode()?);
+        let mut recent = recent();
+        recent.insert(
+            0,
+            Block {
+                column: self.id,
+                number,
+                bytes: Arc::clone(&bytes),
+            },
+        );
+        let mut n_bytes = 0;
+        let fits = recent.iter().take(MOST_RECENT).take_while(|block| {
+            n_bytes += block.bytes.len();
+            n_bytes <= RECENT_BYTES
+        });
+        let n_fit = fits.count();
+        recent.truncate(n_fit.max(LEAST_RECENT));
+        Ok(bytes)
     }
+}
+
+impl Drop for Column {
+    fn drop(&mut self) {
+        recent().retain(|block| block.column != self.id);
+    }
+}
+
+fn recent() -> MutexGuard<'static, Vec<Block>> {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Words of a fixed width as numbers.
@@ -325,11 +368,7 @@ impl Counted {
     /// Adds the frames of a part to a block.
     fn list(&self, frames: Range<usize>, block: &mut EventBlock) -> Result<()> {
         let series = &self.header.series;
-        let largest = match series.sample_type {
-            SampleType::U8 => u32::from(u8::MAX),
-            SampleType::U16 => u32::from(u16::MAX),
-            _ => u32::MAX,
-        };
+        let largest = series.sample_type.highest_count().unwrap_or(u32::MAX);
         let events = self.starts[frames.start]..self.starts[frames.end];
         let indices = self.indices.values(events.clone())?;
         let counts = match &self.data {
