@@ -4,7 +4,9 @@ Makes a native series of a given size with NumPy, if it is not there, and then t
 8 MiB, which go around the page cache, and reducing it with the pages dropped before. Wall seconds, and what they make together; the
 peak memory of the process, and its CPU seconds.
 
-    python disk.py HALOTAU FOLDER [--gb 8] [--runs 5] [--threads 1 2] [--bin 4]
+    python disk.py HALOTAU FOLDER [--gb 8] [--runs 5] [--threads 1 2] [--bin 4] [--layout npy]
+
+Layouts: `npy`, and with h5py `hdf5` (one piece) and `hdf5-frames` (a chunk a frame, not compressed).
 """
 
 import argparse
@@ -44,14 +46,24 @@ period_s = 9.89
 """
 
 
-def make(path, n_rows):
+def make(path, n_rows, layout):
     """Poisson counts with mean 1; scans are the first one with its patterns moved on, which compresses no better."""
     scan = np.random.default_rng(1).poisson(1.0, (n_rows * N_COLS, SIDE, SIDE)).astype("<u2")
-    header = {"descr": "<u2", "fortran_order": False, "shape": (N_TIMES, n_rows, N_COLS, SIDE, SIDE)}
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for time_idx in range(N_TIMES):
-            file.write(np.roll(scan, time_idx, axis=0).tobytes())
+    scans = (np.roll(scan, time_idx, axis=0) for time_idx in range(N_TIMES))
+    shape = (N_TIMES, n_rows, N_COLS, SIDE, SIDE)
+    if layout == "npy":
+        with open(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<u2", "fortran_order": False, "shape": shape})
+            for one in scans:
+                file.write(one.tobytes())
+        return
+    import h5py
+
+    chunks = (1, 1, 1, SIDE, SIDE) if layout == "hdf5-frames" else None
+    with h5py.File(path, "w") as file:
+        frames = file.create_dataset("frames", shape, "<u2", chunks=chunks)
+        for time_idx, one in enumerate(scans):
+            frames[time_idx] = one.reshape(shape[1:])
 
 
 def drop(path):
@@ -100,12 +112,14 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--bin", type=int, default=4)
+    parser.add_argument("--layout", choices=["npy", "hdf5", "hdf5-frames"], default="npy")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     n_rows = max(1, round(arguments.gb * 1e9 / (N_TIMES * N_COLS * SIDE * SIDE * 2)))
-    path = arguments.folder.resolve() / f"native-{n_rows}.npy"
+    ending = "npy" if arguments.layout == "npy" else "h5"
+    path = arguments.folder.resolve() / f"{arguments.layout}-{n_rows}.{ending}"
     if not path.exists():
-        make(path, n_rows)
+        make(path, n_rows, arguments.layout)
     gb = path.stat().st_size / 1e9
     ratios = {n_threads: [] for n_threads in arguments.threads}
     print(f"{gb:.2f} GB, load {os.getloadavg()[0]:.1f}")

@@ -37,7 +37,7 @@ pub enum Error {
         found: String,
     },
     /// A container is recognized, but its header or metadata contradict the format.
-    #[error("{}: not a valid {format}: {problem}", .path.display())]
+    #[error("{} cannot be read as {format}: {problem}", .path.display())]
     BadContainer {
         /// The file or folder.
         path: PathBuf,
