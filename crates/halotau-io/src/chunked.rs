@@ -62,12 +62,12 @@ pub(crate) struct Decoded {
 
 /// Frames that follow each other in one block and in the result.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
+pub(crate) struct Piece {
     /// Number of the first frame in the dataset.
     first: u64,
-    n_frames: u64,
+    pub(crate) n_frames: u64,
     /// Index of the first frame in the result.
-    out: usize,
+    pub(crate) out: usize,
 }
 
 struct Job<'a> {
@@ -150,8 +150,32 @@ impl ChunkGrid {
         Span { first, lens }
     }
 
+    /// Whether a block holds all of the patterns that it holds anything of.
+    pub(crate) fn holds_whole_frames(&self) -> bool {
+        self.chunk[self.lead()..] == self.dims[self.lead()..]
+    }
+
+    /// Where in its block the first frame of a piece lies, in frames.
+    pub(crate) fn frame_in_block(&self, piece: &Piece) -> u64 {
+        let coords = self.coords(piece.first);
+        let lens = coords.iter().zip(&self.chunk);
+        lens.fold(0, |at, (coord, len)| at * len + coord % len)
+    }
+
+    /// The blocks that hold the patterns of some frames, whose place along the leading axes is given.
+    pub(crate) fn tiles(&self, lead_block: &[u64]) -> impl Iterator<Item = Vec<u64>> {
+        let counts = self.counts();
+        let (n_rows, n_cols) = (counts[self.lead()], counts[self.lead() + 1]);
+        let tiles = (0..n_rows).flat_map(move |row| (0..n_cols).map(move |col| [row, col]));
+        tiles.map(move |tile| [lead_block, &tile].concat())
+    }
+
     /// Cuts a run into pieces that lie in one row of the dataset and one block, in order of blocks.
-    fn pieces(&self, shape: &SeriesShape, run: &FrameRun) -> BTreeMap<Vec<u64>, Vec<Piece>> {
+    pub(crate) fn pieces(
+        &self,
+        shape: &SeriesShape,
+        run: &FrameRun,
+    ) -> BTreeMap<Vec<u64>, Vec<Piece>> {
         let last = self.lead() - 1;
         let (row_len, chunk_len) = (self.dims[last], self.chunk[last]);
         let mut pieces: BTreeMap<Vec<u64>, Vec<Piece>> = BTreeMap::new();
@@ -230,21 +254,15 @@ pub(crate) fn read_chunked(
     decode: impl Fn(&[u64], &Span) -> Result<Decoded> + Sync,
 ) -> Result<()> {
     let pieces = grid.pieces(shape, run);
-    let counts = grid.counts();
-    let lead = grid.lead();
     let mut jobs = Vec::new();
     for (lead_chunk, pieces) in &pieces {
-        for tile_row in 0..counts[lead] {
-            for tile_col in 0..counts[lead + 1] {
-                let mut chunk = lead_chunk.clone();
-                chunk.extend([tile_row, tile_col]);
-                let needed = grid.needed(pieces, &grid.chunk_span(&chunk));
-                jobs.push(Job {
-                    chunk,
-                    needed,
-                    pieces,
-                });
-            }
+        for chunk in grid.tiles(lead_chunk) {
+            let needed = grid.needed(pieces, &grid.chunk_span(&chunk));
+            jobs.push(Job {
+                chunk,
+                needed,
+                pieces,
+            });
         }
     }
     let chunk_bytes = grid

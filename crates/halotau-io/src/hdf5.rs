@@ -20,6 +20,7 @@ mod frames_last;
 mod links;
 mod listing;
 mod lz4_block;
+mod plain;
 mod source;
 mod value;
 mod virtual_parts;

@@ -87,6 +87,11 @@ impl Dataset {
         self.largest.first() > self.dims.first()
     }
 
+    /// Whether its blocks are compressed, or changed in another way.
+    pub(super) fn is_filtered(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
     /// Its number type, where it is one that is read.
     pub(super) fn number(&self) -> Option<StoredNumber> {
         StoredNumber::of(&self.datatype)

@@ -236,6 +236,11 @@ impl Hdf5File {
         self.file.read_exact_at(buffer, start)
     }
 
+    /// Has samples fetched that will be read.
+    pub(super) fn expect_samples(&self, address: u64, n_bytes: u64) {
+        self.file.expect(self.base.saturating_add(address), n_bytes);
+    }
+
     /// Whether so many bytes at an address are in the file.
     pub(super) fn holds(&self, address: u64, n_bytes: u64) -> bool {
         let start = self.base.checked_add(address);

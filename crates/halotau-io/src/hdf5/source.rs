@@ -30,17 +30,17 @@ const MOST_MISSING: u64 = 100_000;
 
 /// A series in an HDF5 dataset.
 pub(crate) struct Hdf5Source {
-    header: SeriesHeader,
-    dataset: Dataset,
-    number: StoredNumber,
-    storage: Storage,
+    pub(super) header: SeriesHeader,
+    pub(super) dataset: Dataset,
+    pub(super) number: StoredNumber,
+    pub(super) storage: Storage,
     /// Blocks in units of samples as they come out; the axes are those of the dataset, or one more in front.
-    grid: ChunkGrid,
+    pub(super) grid: ChunkGrid,
     /// Blocks of patterns from this one on were never written.
     n_written: u64,
 }
 
-enum Storage {
+pub(super) enum Storage {
     Contiguous(u64),
     Inside,
     Chunks,
@@ -136,7 +136,7 @@ impl Hdf5Source {
     }
 
     /// The number of a block in the grid, and of the block of whole patterns that it is a part of.
-    fn numbers(&self, chunk: &[u64]) -> (u64, u64) {
+    pub(super) fn numbers(&self, chunk: &[u64]) -> (u64, u64) {
         let counts = self.grid.counts();
         let lead = counts.len() - 2;
         let number = |range: std::ops::Range<usize>, start: u64| {
@@ -405,15 +405,24 @@ impl FrameSource for Hdf5Source {
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> halotau::Result<()> {
         let shape = &self.header.shape;
         prepare(block, run, &self.header)
-            .and_then(|()| {
-                read_chunked(&self.grid, shape, run, block, |chunk, needed| {
+            .and_then(|()| match self.stretches(run) {
+                Some(stretches) => self.read_stretches(&stretches, block),
+                None => read_chunked(&self.grid, shape, run, block, |chunk, needed| {
                     match self.storage {
                         Storage::Chunks => self.decode_chunk(chunk),
                         _ => self.read_span(needed),
                     }
-                })
+                }),
             })
             .map_err(|e| e.into_core(&self.header.name))
+    }
+
+    fn expect(&self, run: &FrameRun) {
+        if run.check(&self.header.shape).is_ok() {
+            for (address, n_bytes) in self.stored_parts(run) {
+                self.dataset.file.expect_samples(address, n_bytes);
+            }
+        }
     }
 }
 

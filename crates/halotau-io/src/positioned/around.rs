@@ -124,6 +124,8 @@ struct State {
 struct Range {
     start: u64,
     end: u64,
+    /// Bytes that nobody has read yet.
+    n_left: u64,
     stage: Stage,
 }
 
@@ -191,6 +193,7 @@ impl Fetched {
         state.ranges.push(Range {
             start: offset,
             end,
+            n_left: len,
             stage: Stage::Queued,
         });
         if state.n_fetchers < MOST_FETCHERS {
@@ -259,8 +262,10 @@ impl Fetched {
                 }
                 Stage::There(there) => {
                     let found = (Arc::clone(there), range.start);
-                    if range.end == end {
-                        // Ranges are read in order, so that this was the last read of it.
+                    // Threads read parts of a range in any order.
+                    let n_left = range.n_left.saturating_sub(buffer.len() as u64);
+                    state.ranges[at].n_left = n_left;
+                    if n_left == 0 {
                         state.ranges.remove(at);
                     }
                     break found;

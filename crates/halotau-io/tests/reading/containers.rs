@@ -425,6 +425,7 @@ fn hdf5_of_every_type_contiguous_chunked_and_compressed() {
         for (chunk, gzip) in [
             (None, false),
             (Some([2, 1, 2, 4, 6]), false),
+            (Some([3, 2, 3, 3, 4]), false),
             (Some([3, 2, 3, 3, 4]), true),
         ] {
             write_hdf5(&path, "data", chunk, gzip, &expected);

@@ -101,6 +101,7 @@ pub(crate) fn check(source: &BoxedSource, shape: SeriesShape, expected: &Samples
     // One block for all reads: its buffer is reused.
     let mut block = FrameBlock::empty(SampleType::U8);
     for run in runs {
+        source.expect(&run);
         source
             .read(&run, &mut block)
             .unwrap_or_else(|e| panic!("{what} {run:?}: {e}"));
