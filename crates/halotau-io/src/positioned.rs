@@ -107,10 +107,7 @@ impl PositionedFile {
         if self.around.expect(&self.file, start, len) {
             return;
         }
-        for piece in (start..start.saturating_add(len)).step_by(EXPECTED_PIECE as usize) {
-            let end = (piece + EXPECTED_PIECE).min(start.saturating_add(len));
-            expect(&self.file, piece, end - piece);
-        }
+        expect(&self.file, start, len);
     }
 
     /// The first bytes of the file, fewer where it is shorter.
@@ -143,19 +140,31 @@ fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io
     Ok(())
 }
 
+/// Has a small file fetched into the cache that will be read, without waiting; where that cannot be, nothing happens.
+pub(crate) fn expect_file(path: &Path) {
+    if let Ok(file) = File::open(path)
+        && let Ok(metadata) = file.metadata()
+    {
+        expect(&file, 0, metadata.len());
+    }
+}
+
 #[cfg(target_os = "linux")]
-fn expect(file: &File, offset: u64, len: u64) {
-    // Only a hint: a file system that knows no such thing reads when it is asked to.
-    let _ = rustix::fs::fadvise(
-        file,
-        offset,
-        std::num::NonZeroU64::new(len),
-        rustix::fs::Advice::WillNeed,
-    );
+fn expect(file: &File, start: u64, len: u64) {
+    let end = start.saturating_add(len);
+    for piece in (start..end).step_by(EXPECTED_PIECE as usize) {
+        // Only a hint: a file system that knows no such thing reads when it is asked to.
+        let _ = rustix::fs::fadvise(
+            file,
+            piece,
+            std::num::NonZeroU64::new(EXPECTED_PIECE.min(end - piece)),
+            rustix::fs::Advice::WillNeed,
+        );
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn expect(_file: &File, _offset: u64, _len: u64) {}
+fn expect(_file: &File, _start: u64, _len: u64) {}
 
 /// Writes all bytes at an offset.
 #[cfg(unix)]

@@ -20,7 +20,8 @@ use crate::error::{Error, Result, io_error_inside};
 use crate::extent::Extent;
 use crate::metadata::{Attribute, AttributeValue, AxisNote, MISSING, describe, names_times};
 use crate::number_type::NumberType;
-use crate::sample_bytes::prepare;
+use crate::positioned::{PositionedFile, expect_file};
+use crate::sample_bytes::{little_endian_mut, prepare};
 use crate::zarr_tree::{Node, find_arrays, read_node};
 
 /// Decoded blocks larger than this are refused: HDF5 allows no more either, and a few must fit in memory.
@@ -35,6 +36,10 @@ pub(crate) struct ZarrSource {
     number_type: NumberType,
     /// Blocks that are files: shards, or chunks where there are no shards. An array of two axes gets one more in front.
     grid: ChunkGrid,
+    /// Whether a block is decoded as a whole.
+    is_sharded: bool,
+    /// Whether the files hold whole frames as they are kept.
+    is_plain: bool,
 }
 
 /// Opens a Zarr array, or the array of frames in a group.
@@ -85,6 +90,7 @@ pub(crate) fn open_zarr(
         sample_bytes: sample_type.n_bytes() as u64,
     };
     let subchunk = array.effective_subchunk_shape();
+    let is_sharded = subchunk.is_some();
     let decoded_at_once = ChunkGrid {
         chunk: subchunk.map_or_else(
             || grid.chunk.clone(),
@@ -127,12 +133,18 @@ pub(crate) fn open_zarr(
         attributes.extend(times_beside(group, shape.n_times));
     }
     describe(&mut header, &attributes, &axes);
+    let is_plain = node.is_plain()
+        && number_type.is_sample()
+        && grid.holds_whole_frames()
+        && cfg!(target_endian = "little");
     Ok(ZarrSource {
         header,
         path: path.to_owned(),
         dataset: name,
         array,
         number_type,
+        is_sharded,
+        is_plain,
         grid,
     })
 }
@@ -280,31 +292,63 @@ impl ZarrSource {
         (key, file)
     }
 
-    fn decode(&self, chunk: &[u64], needed: &Span) -> Result<Decoded> {
-        let corrupt = |problem: String| Error::Corrupt {
+    /// The file of a block, which is there.
+    fn existing(&self, chunk: &[u64]) -> Result<PathBuf> {
+        let (key, file) = self.file(chunk);
+        match std::fs::metadata(&file) {
+            Ok(_) => Ok(file),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::MissingChunk {
+                path: self.path.clone(),
+                dataset: self.dataset.clone(),
+                chunk: chunk.to_vec(),
+                entry: format!(
+                    "{key} from its origin (zarr-python leaves out chunks that hold only zeros unless it writes with write_empty_chunks=True)"
+                ),
+            }),
+            Err(e) => Err(Error::io(&file, "look at", e)),
+        }
+    }
+
+    fn corrupt(&self, chunk: &[u64], problem: String) -> Error {
+        Error::Corrupt {
             path: self.path.clone(),
             dataset: self.dataset.clone(),
             place: format!("chunk {chunk:?}"),
             problem,
-        };
+        }
+    }
+
+    /// Fills a prepared block from files that hold frames as they are kept.
+    fn read_plain(&self, run: &FrameRun, block: &mut FrameBlock) -> Result<()> {
+        let frame_len = self.header.shape.frame_len();
+        let frame_bytes = frame_len as u64 * self.grid.sample_bytes;
+        let block_bytes = self.grid.chunk.iter().product::<u64>() * self.grid.sample_bytes;
+        for (lead_block, pieces) in self.grid.pieces(&self.header.shape, run) {
+            for chunk in self.grid.tiles(&lead_block) {
+                let file = PositionedFile::open(&self.existing(&chunk)?)?;
+                if file.len() != block_bytes {
+                    let found = format!("it has {} bytes, not {block_bytes}", file.len());
+                    return Err(self.corrupt(&chunk, found));
+                }
+                for piece in &pieces {
+                    let start = piece.out * frame_len;
+                    let end = start + piece.n_frames as usize * frame_len;
+                    if let Some(bytes) = little_endian_mut(&mut block.samples, start..end) {
+                        let offset = self.grid.frame_in_block(piece) * frame_bytes;
+                        file.read_exact_at(bytes, offset)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&self, chunk: &[u64], needed: &Span) -> Result<Decoded> {
+        let corrupt = |problem: String| self.corrupt(chunk, problem);
+        let file = self.existing(chunk)?;
         // The axis in front is not the array's.
         let n_more = chunk.len() - self.array.dimensionality();
         let stored = &chunk[n_more..];
-        let (key, file) = self.file(chunk);
-        match std::fs::metadata(&file) {
-            Ok(_) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::MissingChunk {
-                    path: self.path.clone(),
-                    dataset: self.dataset.clone(),
-                    chunk: chunk.to_vec(),
-                    entry: format!(
-                        "{key} from its origin (zarr-python leaves out chunks that hold only zeros unless it writes with write_empty_chunks=True)"
-                    ),
-                });
-            }
-            Err(e) => return Err(Error::io(&file, "look at", e)),
-        }
         let start = chunk.iter().zip(&self.grid.chunk).map(|(c, len)| c * len);
         let relative: Vec<u64> = needed.first.iter().zip(start).map(|(f, s)| f - s).collect();
         let lens = needed.lens[n_more..].to_vec();
@@ -347,6 +391,9 @@ impl FrameSource for ZarrSource {
     fn read(&self, run: &FrameRun, block: &mut FrameBlock) -> halotau::Result<()> {
         prepare(block, run, &self.header)
             .and_then(|()| {
+                if self.is_plain {
+                    return self.read_plain(run, block);
+                }
                 read_chunked(
                     &self.grid,
                     &self.header.shape,
@@ -356,6 +403,18 @@ impl FrameSource for ZarrSource {
                 )
             })
             .map_err(|e| e.into_core(&self.header.name))
+    }
+
+    fn expect(&self, run: &FrameRun) {
+        // Which part of a shard will be read is known only from its index.
+        if self.is_sharded || run.check(&self.header.shape).is_err() {
+            return;
+        }
+        for lead_block in self.grid.pieces(&self.header.shape, run).keys() {
+            for chunk in self.grid.tiles(lead_block) {
+                expect_file(&self.file(&chunk).1);
+            }
+        }
     }
 }
 

@@ -53,6 +53,28 @@ impl Node {
             .unwrap_or_default()
     }
 
+    /// Whether the files of the blocks hold their samples and nothing else, little-endian, last axis fastest.
+    pub(crate) fn is_plain(&self) -> bool {
+        let get = |key: &str| self.metadata.get(key).unwrap_or(&Value::Null);
+        let is_empty =
+            |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if self.version == 2 {
+            let descr = get("dtype").as_str().unwrap_or_default();
+            return get("compressor").is_null()
+                && is_empty(get("filters"))
+                && get("order") == "C"
+                && (descr.starts_with('<') || descr.ends_with('1'));
+        }
+        let Some([codec]) = get("codecs").as_array().map(Vec::as_slice) else {
+            return false;
+        };
+        let endian = codec.pointer("/configuration/endian");
+        codec["name"] == "bytes"
+            && endian.is_none_or(|endian| endian == "little")
+            && get("chunk_grid")["name"] == "regular"
+            && is_empty(get("storage_transformers"))
+    }
+
     /// The number type, where it is one that is read.
     pub(crate) fn number_type(&self) -> Option<NumberType> {
         if self.version == 2 {

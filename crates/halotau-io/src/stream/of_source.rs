@@ -41,6 +41,24 @@ impl SourceStream {
     fn frames_per_scan(&self) -> u64 {
         self.source.header().shape.n_positions() as u64
     }
+
+    /// The parts of a range of frames that lie in one scan each.
+    fn runs(&self, frames: Range<u64>) -> impl Iterator<Item = FrameRun> + use<> {
+        let per_scan = self.frames_per_scan();
+        let mut frame = frames.start;
+        std::iter::from_fn(move || {
+            let first_frame = frame % per_scan;
+            let n = (per_scan - first_frame).min(frames.end.saturating_sub(frame));
+            let run = FrameRun {
+                first_time: (frame / per_scan) as usize,
+                n_times: 1,
+                first_frame: first_frame as usize,
+                n_frames: n as usize,
+            };
+            frame += n;
+            (n > 0).then_some(run)
+        })
+    }
 }
 
 impl FrameStream for SourceStream {
@@ -49,23 +67,18 @@ impl FrameStream for SourceStream {
     }
 
     fn read(&self, frames: Range<u64>, samples: &mut Samples, mut at: usize) -> Result<()> {
-        let per_scan = self.frames_per_scan();
         let mut block = FrameBlock::empty(self.header.series.sample_type);
-        let mut frame = frames.start;
-        while frame < frames.end {
-            let first_frame = frame % per_scan;
-            let n = (per_scan - first_frame).min(frames.end - frame);
-            let run = FrameRun {
-                first_time: (frame / per_scan) as usize,
-                n_times: 1,
-                first_frame: first_frame as usize,
-                n_frames: n as usize,
-            };
+        for run in self.runs(frames) {
             self.source.read(&run, &mut block)?;
             at += copy_samples(samples, at, &block.samples);
-            frame += n;
         }
         Ok(())
+    }
+
+    fn expect(&self, frames: Range<u64>) {
+        for run in self.runs(frames) {
+            self.source.expect(&run);
+        }
     }
 
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {

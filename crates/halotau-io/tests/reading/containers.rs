@@ -225,7 +225,25 @@ fn zarr_of_both_versions_sharded_and_not() {
         "chunk_shape": [2, 1, 2, 4, 6], "codecs": [endian("little"), zstd.clone()],
         "index_codecs": [endian("little"), {"name": "crc32c"}], "index_location": "end"}});
     let cases = [
-        ("plain", [2, 1, 2, 4, 6], [2, 1, 2], json!([endian("big")])),
+        ("big", [2, 1, 2, 4, 6], [2, 1, 2], json!([endian("big")])),
+        (
+            "plain",
+            [2, 1, 2, 4, 6],
+            [2, 1, 2],
+            json!([endian("little")]),
+        ),
+        (
+            "plain, all times",
+            [7, 2, 3, 4, 6],
+            [7, 2, 3],
+            json!([endian("little")]),
+        ),
+        (
+            "parts of patterns",
+            [2, 2, 2, 3, 4],
+            [2, 2, 2],
+            json!([endian("little")]),
+        ),
         (
             "zstd",
             [3, 2, 2, 4, 6],
@@ -265,6 +283,21 @@ fn zarr_of_both_versions_sharded_and_not() {
         assert_eq!(header.q_step_per_nm.as_ref().unwrap().value, 0.23);
         assert_eq!(header.times_s.as_ref().unwrap()[6], 31.0);
     }
+    for (order, big_endian) in [("<", false), (">", true)] {
+        let path = folder.path().join(format!("v2{order}"));
+        let v2 = json!({"zarr_format": 2, "shape": [7, 3, 5, 4, 6], "chunks": [2, 2, 2, 4, 6],
+            "dtype": format!("{order}u2"), "compressor": null, "fill_value": 0, "order": "C",
+            "filters": null});
+        write_zarr(&path, v2, &data);
+        let first = std::fs::read(path.join("0.0.0.0.0")).unwrap();
+        assert_eq!(first[..2], bytes(&expected, big_endian)[..2], "{order}");
+        check(
+            &open(&OpenRequest::new(&path)).unwrap(),
+            SHAPE,
+            &expected,
+            order,
+        );
+    }
     // HyperSpy's tree: version 2, a group whose name is reserved inside a store, an axis group.
     let tree = folder.path().join("untitled.zspy");
     let node = tree.join("Experiments/__unnamed__");
@@ -293,11 +326,27 @@ fn zarr_of_both_versions_sharded_and_not() {
 fn a_missing_or_cut_zarr_chunk_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("series.zarr");
-    let codecs =
-        json!([{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]);
+    let endian = json!({"name": "bytes", "configuration": {"endian": "little"}});
     let data = bytes(&whole(SampleType::U16), false);
-    write_zarr(&path, zarr_v3("uint16", [2, 3, 5, 4, 6], codecs), &data);
+    // Without a checksum a block is known only by its length.
+    let plain = zarr_v3("uint16", [2, 3, 5, 4, 6], json!([endian]));
+    write_zarr(&path, plain, &data);
     let chunk = path.join("c/1/0/0/0/0");
+    let stored = std::fs::read(&chunk).unwrap();
+    let source = open(&OpenRequest::new(&path)).unwrap();
+    for bytes in [
+        &stored[..0],
+        &stored[1..],
+        &[stored.as_slice(), &[0]].concat(),
+    ] {
+        std::fs::write(&chunk, bytes).unwrap();
+        let mut block = FrameBlock::empty(SampleType::U16);
+        let error = source.read(&SHAPE.whole(), &mut block).unwrap_err();
+        assert_eq!(Error::from(error).exit_code(), 65);
+    }
+    std::fs::remove_dir_all(&path).unwrap();
+    let codecs = json!([endian, {"name": "crc32c"}]);
+    write_zarr(&path, zarr_v3("uint16", [2, 3, 5, 4, 6], codecs), &data);
     let stored = std::fs::read(&chunk).unwrap();
     let source = open(&OpenRequest::new(&path)).unwrap();
     let mut block = FrameBlock::empty(SampleType::U16);
