@@ -248,6 +248,21 @@ impl FrameStream for RawFile {
         &self.header
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        let Some(last) = frames
+            .end
+            .checked_sub(1)
+            .filter(|&last| frames.start <= last)
+        else {
+            return;
+        };
+        // With the headers of scans that lie between.
+        let start = self.sizes.place(frames.start).0;
+        let end = self.sizes.place(last).0.saturating_add(self.sizes.stride);
+        self.file
+            .expect(self.sidecar.header_bytes + start, end - start);
+    }
+
     fn read(&self, frames: Range<u64>, samples: &mut Samples, mut at: usize) -> Result<()> {
         let frame_len = self.header.series.shape.frame_len();
         let stride = self.sizes.stride as usize;

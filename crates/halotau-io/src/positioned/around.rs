@@ -39,6 +39,10 @@ const MOST_FETCHED: u64 = 256 << 20;
 /// One thread waits for the disk while another hands over; a disk that is faster with more requests gets them from several ranges.
 const MOST_FETCHERS: usize = 2;
 
+/// A range of which the end was read is done with where no more than one part in so many was not read: threads read parts of a range
+/// in any order, and headers of frames may be skipped.
+const MOST_SKIPPED: u64 = 8;
+
 /// Offsets and memory of direct requests are multiples of this: no disk has larger sectors.
 const PAGE: usize = 4096;
 
@@ -262,10 +266,10 @@ impl Fetched {
                 }
                 Stage::There(there) => {
                     let found = (Arc::clone(there), range.start);
-                    // Threads read parts of a range in any order.
                     let n_left = range.n_left.saturating_sub(buffer.len() as u64);
+                    let is_end = range.end == end && n_left <= (end - range.start) / MOST_SKIPPED;
                     state.ranges[at].n_left = n_left;
-                    if n_left == 0 {
+                    if is_end || n_left == 0 {
                         state.ranges.remove(at);
                     }
                     break found;
