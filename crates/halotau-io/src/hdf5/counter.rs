@@ -98,6 +98,11 @@ impl FrameStream for OneCounter {
         &self.header
     }
 
+    fn expect(&self, frames: Range<u64>) {
+        let n = self.n_counters;
+        self.all.expect(frames.start * n..frames.end * n);
+    }
+
     fn read(&self, frames: Range<u64>, samples: &mut Samples, at: usize) -> Result<()> {
         let n = self.n_counters;
         if n == 1 {

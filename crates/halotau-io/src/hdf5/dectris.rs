@@ -419,6 +419,23 @@ fn guess(
     Some(ScanStatement::new(len(n_rows)?, len(n_cols)?, origin))
 }
 
+impl Recording {
+    /// The files that hold a range of frames, and which of theirs these are.
+    fn runs(&self, frames: Range<u64>) -> impl Iterator<Item = (&Part, FrameRun)> {
+        self.parts.iter().filter_map(move |part| {
+            let start = frames.start.max(part.first);
+            let end = frames.end.min(part.first + part.n_frames);
+            let run = FrameRun {
+                first_time: 0,
+                n_times: 1,
+                first_frame: start.checked_sub(part.first)? as usize,
+                n_frames: end.checked_sub(start).filter(|&n| n > 0)? as usize,
+            };
+            Some((part, run))
+        })
+    }
+}
+
 impl FrameStream for Recording {
     fn header(&self) -> &StreamHeader {
         &self.header
@@ -426,18 +443,7 @@ impl FrameStream for Recording {
 
     fn read(&self, frames: Range<u64>, samples: &mut Samples, mut at: usize) -> Result<()> {
         let mut block = FrameBlock::empty(self.header.series.sample_type);
-        for part in &self.parts {
-            let start = frames.start.max(part.first);
-            let end = frames.end.min(part.first + part.n_frames);
-            if start >= end {
-                continue;
-            }
-            let run = FrameRun {
-                first_time: 0,
-                n_times: 1,
-                first_frame: (start - part.first) as usize,
-                n_frames: (end - start) as usize,
-            };
+        for (part, run) in self.runs(frames) {
             match &part.source {
                 Some(source) => source.read(&run, &mut block)?,
                 None => open_part(&self.master, &part.link)?
@@ -447,6 +453,15 @@ impl FrameStream for Recording {
             at += copy_samples(samples, at, &block.samples);
         }
         Ok(())
+    }
+
+    fn expect(&self, frames: Range<u64>) {
+        for (part, run) in self.runs(frames) {
+            // Files that are opened for each read are not opened for a hint.
+            if let Some(source) = &part.source {
+                source.expect(&run);
+            }
+        }
     }
 
     fn stamp_ns(&self, frame: u64) -> Result<Option<i64>> {
