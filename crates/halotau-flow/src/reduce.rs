@@ -64,12 +64,11 @@ impl Reduced {
     pub fn open_to_analyze(folder: &Path, recipe: &Recipe, context: &Context<'_>) -> Result<Self> {
         let mut reduced = Self::open(folder, recipe, 0)?;
         let reduction = &reduced.reduction;
-        let size = AnalysisSize::reduced(reduction, recipe);
-        check_analysis(&reduction.name, size, recipe, context)?;
-        let room = room_for_counts(size.bytes(recipe, context.n_threads()), context);
-        let n_shards = reduction.shards().len();
-        if let Rings::Folder(_, kept) = &mut reduced.rings {
-            *kept = KeptShards::new(n_shards, room);
+        if let Rings::Folder(reader, kept) = &mut reduced.rings {
+            let size = AnalysisSize::reduced(&reader.layout(), &reduction.annulus, recipe);
+            check_analysis(&reduction.name, size, recipe, context)?;
+            let room = room_for_counts(size.bytes(recipe, context.n_threads()), context);
+            *kept = KeptShards::new(reduction.shards().len(), room);
         }
         Ok(reduced)
     }

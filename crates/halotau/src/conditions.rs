@@ -233,6 +233,11 @@ pub fn measure(
     })
 }
 
+/// Bytes that [`measure`] takes at most to track the speckle of a scan of so many positions.
+pub fn tracking_bytes(n_positions: usize, n_times: usize) -> usize {
+    sample::tracking_bytes(n_positions, n_times)
+}
+
 /// The settings that conditions depend on; all others are at their defaults. What the pass did to the counts is in the reduction, and the
 /// content of `scan.mask_file` is not in the recipe.
 pub fn settings(recipe: &Recipe) -> Recipe {

@@ -31,6 +31,8 @@ use images::{Reference, Registration};
 use overlap::Kernel;
 use speckle::{Tracking, Untracked};
 
+pub(crate) use spectra::MAX_SPECTRA_BYTES;
+
 /// How drift is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,11 +10,13 @@
 //! Counts come on top as far as there is room; they are read again where there is none. So the first two decide: of thousands of scans at all lags the curves are most
 //! of it, and [`LagSpacing::MultiTau`] makes them fifty times smaller.
 
+use halotau::conditions::tracking_bytes;
 use halotau::correlate::{LagSpacing, LagSums, TwoTimeKept};
 use halotau::map::MAX_MATRIX_TIMES;
 use halotau::recipe::Recipe;
-use halotau::reduce::{ReducePlan, Reduction};
+use halotau::reduce::ReducePlan;
 use halotau::ring::Annulus;
+use halotau_io::reduction_folder::RingLayout;
 
 use super::PROGRAM_BYTES;
 use crate::context::Context;
@@ -35,6 +37,9 @@ const MATRICES_AT_ONCE: u64 = 64;
 /// Copies of the counts on the ring that a thread holds: as gathered, flattened, and added up in blocks.
 const RING_COPIES: u64 = 5;
 
+/// A shard while it is decoded: as numbers, as bytes, and as those of its parts.
+const DECODE_COPIES: u64 = 4;
+
 /// What the memory of an analysis depends on, beside the recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnalysisSize {
@@ -44,6 +49,8 @@ pub struct AnalysisSize {
     pub n_positions: usize,
     /// Pixels of the correlated ring.
     pub n_ring_pixels: usize,
+    /// Bytes of the counts of a shard.
+    pub shard_bytes: u64,
 }
 
 impl AnalysisSize {
@@ -51,26 +58,45 @@ impl AnalysisSize {
     pub fn planned(plan: &ReducePlan, n_times: usize, recipe: &Recipe) -> Self {
         let region = plan.region();
         let n_positions = (region.rows[1] - region.rows[0]) * (region.cols[1] - region.cols[0]);
-        Self::new(n_times, n_positions, plan.annulus(), recipe)
-    }
-
-    /// Of a reduction.
-    pub fn reduced(reduction: &Reduction, recipe: &Recipe) -> Self {
-        let n_positions = reduction.n_rows() * reduction.n_cols();
+        let (shard_rows, shard_cols) = plan.shard_shape();
+        let count_bytes = plan.count_type().n_bytes();
+        let in_shard = shard_rows * shard_cols;
         Self::new(
-            reduction.time.len(),
+            n_times,
             n_positions,
-            &reduction.annulus,
+            (in_shard, count_bytes),
+            plan.annulus(),
             recipe,
         )
     }
 
-    fn new(n_times: usize, n_positions: usize, annulus: &Annulus, recipe: &Recipe) -> Self {
+    /// Of a reduction.
+    pub fn reduced(layout: &RingLayout, annulus: &Annulus, recipe: &Recipe) -> Self {
+        Self::new(
+            layout.n_times,
+            layout.n_rows * layout.n_cols,
+            (
+                layout.shard_rows * layout.shard_cols,
+                layout.sample_type.n_bytes(),
+            ),
+            annulus,
+            recipe,
+        )
+    }
+
+    fn new(
+        n_times: usize,
+        n_positions: usize,
+        (in_shard, count_bytes): (usize, usize),
+        annulus: &Annulus,
+        recipe: &Recipe,
+    ) -> Self {
         let ring = annulus.ring(recipe.dynamics.q_range_per_nm);
         Self {
             n_times,
             n_positions,
             n_ring_pixels: ring.map_or(0, |ring| ring.pixels.len()),
+            shard_bytes: (in_shard * n_times * annulus.len() * count_bytes) as u64,
         }
     }
 
@@ -112,6 +138,8 @@ impl AnalysisSize {
         ]);
         sum(&[
             PROGRAM_BYTES,
+            product(&[DECODE_COPIES, self.shard_bytes]),
+            tracking_bytes(self.n_positions, self.n_times) as u64,
             product(&[n_times, n_positions, FRAME_BYTES]),
             product(&[n_positions, position]),
             product(&[n_times, n_times, 8, n_matrices]),
@@ -185,6 +213,7 @@ mod tests {
         n_times: 4_000,
         n_positions: 3_600,
         n_ring_pixels: 209,
+        shard_bytes: 60 << 20,
     };
 
     #[test]

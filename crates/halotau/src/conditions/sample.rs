@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+use ndarray::{Array2, Array3, Array4, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
+use crate::drift::MAX_SPECTRA_BYTES;
 use crate::error::Result;
 use crate::map::LoadShard;
 use crate::recipe::{Recipe, Region};
@@ -40,8 +41,8 @@ pub(crate) struct Blocks {
     pub(crate) window: Region,
     /// Folded azimuthal group of each block.
     pub(crate) group: Vec<usize>,
-    /// Mean counts a pixel of each block, `[time, row, col]` each; NaN for missing frames.
-    pub(crate) values: Vec<Array3<f32>>,
+    /// Mean counts a pixel of each block, `[block, time, row, col]`; NaN for missing frames.
+    pub(crate) values: Array4<f32>,
     /// How much less of a movement the mean over a block sees than a pixel, [`Aperture::narrowing_of_mean`].
     pub(crate) narrowing: f64,
 }
@@ -90,15 +91,18 @@ impl ScanSample {
         let valid = ValidPixels::new(reduction);
         for shard in reduction.shards() {
             let rings: Cow<'_, RingSeries> = load(&shard)?;
-            let n_positions = shard.n_rows * shard.n_cols;
-            let made: Vec<PositionSample> = (0..n_positions)
-                .into_par_iter()
-                .map(|at| position_sample(reduction, &rings, &shard, at, &valid, &plan))
-                .collect();
-            for (at, position) in made.into_iter().enumerate() {
-                let row = shard.first_row + at / shard.n_cols;
-                let col = shard.first_col + at % shard.n_cols;
-                sample.put(row, col, &position, &plan);
+            // A row at a time: of many positions this takes as much as what is kept of all.
+            for row in 0..shard.n_rows {
+                let made: Vec<PositionSample> = (0..shard.n_cols)
+                    .into_par_iter()
+                    .map(|col| {
+                        position_sample(reduction, &rings, &shard, (row, col), &valid, &plan)
+                    })
+                    .collect();
+                for (col, position) in made.iter().enumerate() {
+                    let place = (shard.first_row + row, shard.first_col + col);
+                    sample.put(place, position, &plan);
+                }
             }
         }
         for repeats in [&mut sample.repeats_before, &mut sample.repeats_scan] {
@@ -110,7 +114,7 @@ impl ScanSample {
         Ok(sample)
     }
 
-    fn put(&mut self, row: usize, col: usize, position: &PositionSample, plan: &BlockPlan) {
+    fn put(&mut self, (row, col): (usize, usize), position: &PositionSample, plan: &BlockPlan) {
         for (time, &mean) in position.ring_mean.iter().enumerate() {
             self.ring_mean[[time, row, col]] = mean;
             self.repeats_before[[time, row, col]] = position.repeats_before[time];
@@ -124,9 +128,10 @@ impl ScanSample {
         }
         let at = [row - plan.window.rows[0], col - plan.window.cols[0]];
         let n_times = position.ring_mean.len();
-        for (block, values) in blocks.values.iter_mut().enumerate() {
+        for block in 0..plan.blocks.len() {
             for time in 0..n_times {
-                values[[time, at[0], at[1]]] = position.blocks[time * plan.blocks.len() + block];
+                blocks.values[[block, time, at[0], at[1]]] =
+                    position.blocks[time * plan.blocks.len() + block];
             }
         }
     }
@@ -152,11 +157,10 @@ fn position_sample(
     reduction: &Reduction,
     rings: &RingSeries,
     shard: &Shard,
-    at: usize,
+    (row, col): (usize, usize),
     valid: &ValidPixels,
     plan: &BlockPlan,
 ) -> PositionSample {
-    let (row, col) = (at / shard.n_cols, at % shard.n_cols);
     let place = (shard.first_row + row, shard.first_col + col);
     let shift = (
         reduction.shift_row[[place.0, place.1]],
@@ -262,6 +266,7 @@ impl BlockPlan {
 
     fn empty(&self, n_times: usize) -> Blocks {
         let dim = (
+            self.blocks.len(),
             n_times,
             self.window.rows[1] - self.window.rows[0],
             self.window.cols[1] - self.window.cols[0],
@@ -269,7 +274,7 @@ impl BlockPlan {
         Blocks {
             window: self.window,
             group: self.group.clone(),
-            values: vec![Array3::from_elem(dim, f32::NAN); self.blocks.len()],
+            values: Array4::from_elem(dim, f32::NAN),
             narrowing: self.narrowing,
         }
     }
@@ -334,8 +339,7 @@ fn blocks(
         .filter(|pixels| 2 * pixels.len() > full)
         .collect();
     let n_positions = (window.rows[1] - window.rows[0]) * (window.cols[1] - window.cols[0]);
-    let per_block = (n_positions * reduction.time.len()).max(1);
-    let allowed = (MAX_SAMPLES / per_block).clamp(2 * N_GROUPS, MAX_BLOCKS);
+    let allowed = most_blocks(n_positions, reduction.time.len());
     let stride = whole.len().div_ceil(allowed).max(1);
     let kept: Vec<Vec<usize>> = whole.into_iter().step_by(stride).collect();
     let group = kept
@@ -347,6 +351,25 @@ fn blocks(
         })
         .collect();
     (kept, group)
+}
+
+/// Blocks that are kept at most of so many positions and scans.
+fn most_blocks(n_positions: usize, n_times: usize) -> usize {
+    let per_block = n_positions.saturating_mul(n_times).max(1);
+    (MAX_SAMPLES / per_block).clamp(2 * N_GROUPS, MAX_BLOCKS)
+}
+
+/// Bytes that tracking the speckle takes at most, for a scan of so many positions.
+pub(crate) fn tracking_bytes(n_positions: usize, n_times: usize) -> usize {
+    let in_window = n_positions.min(WINDOW * WINDOW);
+    let samples = in_window
+        .saturating_mul(n_times)
+        .saturating_mul(most_blocks(in_window, n_times));
+    // And the spectra of pairs of scans, of a window of twice the size.
+    let spectra = MAX_SPECTRA_BYTES / (WINDOW * WINDOW) * in_window;
+    samples
+        .saturating_mul(size_of::<f32>())
+        .saturating_add(spectra)
 }
 
 /// How much less of a movement blocks see than a pixel does, as the largest of them; 1 where the aperture is not known.

@@ -63,9 +63,9 @@ fn memories(
     lags: &[usize],
     dim: (usize, usize),
 ) -> Vec<Array2<f64>> {
-    blocks
-        .values
-        .par_iter()
+    let values: Vec<ArrayView3<'_, f32>> = blocks.values.outer_iter().collect();
+    values
+        .into_par_iter()
         .map(|values| {
             let images = fluctuations(values, scale, times);
             let mut sums = vec![Array2::<f64>::zeros(dim); lags.len()];

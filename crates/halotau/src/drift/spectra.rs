@@ -6,15 +6,15 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, Array3, ArrayView3};
+use ndarray::{Array2, ArrayView3};
 use rayon::prelude::*;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
 use crate::conditions::sample::{Blocks, N_GROUPS};
 
-/// Spectra of pairs that are in memory at once, 64 MB.
-const MAX_SPECTRA: usize = 8 << 20;
+/// Spectra of pairs that are in memory at once.
+pub(crate) const MAX_SPECTRA_BYTES: usize = 64 << 20;
 
 /// Correlations over shifts of one pair of scans, one a group of pixels.
 pub(super) struct PairMap {
@@ -159,11 +159,11 @@ pub(super) fn correlate(
         })
         .collect();
     let mut maps = Vec::with_capacity(pairs.len());
-    for batch in pairs.chunks((MAX_SPECTRA / n_fft).max(1)) {
+    for batch in pairs.chunks((MAX_SPECTRA_BYTES / (n_fft * size_of::<Complex32>())).max(1)) {
         let mut sums: Vec<Vec<Vec<f32>>> = vec![Vec::with_capacity(N_GROUPS); batch.len()];
         for group in 0..N_GROUPS {
             let mut spectra = vec![vec![Complex32::default(); n_fft]; batch.len()];
-            let members = blocks.values.iter().zip(&blocks.group);
+            let members = blocks.values.outer_iter().zip(&blocks.group);
             for (values, _) in members.filter(|(_, of)| **of == group) {
                 let images = fluctuations(values, scale, times);
                 let transformed: Vec<Vec<Complex32>> = images
@@ -216,7 +216,7 @@ fn usable(scale: f64) -> bool {
 
 /// Relative fluctuation of a block about its mean over all frames, an image a used scan; 0 where a frame is left out.
 pub(super) fn fluctuations(
-    values: &Array3<f32>,
+    values: ArrayView3<'_, f32>,
     scale: ArrayView3<'_, f64>,
     times: &[usize],
 ) -> Vec<Array2<f32>> {
