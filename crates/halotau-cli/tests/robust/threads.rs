@@ -19,7 +19,7 @@ fn threads_memory_and_tasks_change_no_byte() {
     let one = experiment.arrays("one");
     let budgets = [
         (2, reduce.as_str(), run.as_str()),
-        (3, "100MB", "100MB"),
+        (3, "60MB", "60MB"),
         (8, "2GB", "2GB"),
     ];
     for (threads, reduce, analyze) in budgets {

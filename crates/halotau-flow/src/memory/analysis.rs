@@ -219,7 +219,7 @@ mod tests {
         n_times: 4_000,
         n_positions: 3_600,
         n_ring_pixels: 209,
-        shard_bytes: 60 << 20,
+        shard_bytes: 0,
     };
 
     #[test]
@@ -229,8 +229,7 @@ mod tests {
         recipe.dynamics.lags = LagSpacing::All;
         let all = LONG.bytes(&recipe, 2);
         let frames = 4_000 * 3_600 * FRAME_BYTES;
-        // Images of all frames, or the blocks of speckle of all, and a shard while it is decoded.
-        assert!(few < frames + (700 << 20), "{few}");
+        assert!(few < frames + (400 << 20), "{few}");
         assert!(all > frames + (2 << 30), "{all}");
         recipe.dynamics.two_time = TwoTimeKept::All;
         assert!(LONG.bytes(&recipe, 2) > 3_600 * 4_000 * 4_000 * 8);
@@ -238,7 +237,14 @@ mod tests {
             n_times: 106,
             ..LONG
         };
-        assert!(paper.bytes(&Recipe::default(), 2) < 640 << 20);
+        let tracking = tracking_bytes(paper.n_positions, paper.n_times) as u64;
+        let all = paper.bytes(&Recipe::default(), 2);
+        assert!(all - tracking - PROGRAM_BYTES < 200 << 20, "{all}");
+        let shard = AnalysisSize {
+            shard_bytes: 50 << 20,
+            ..paper
+        };
+        assert!(shard.bytes(&Recipe::default(), 2) >= all + (50 << 20));
     }
 
     #[test]
