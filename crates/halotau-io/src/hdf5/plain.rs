@@ -3,6 +3,11 @@
 //! Frames that are not compressed lie in the file as they are kept in memory, in one piece or in blocks of whole frames. They are read to
 //! their places, and those that follow each other in one read; compressed blocks are decoded first. In either case the file
 //! hears what will be read, so that the disk is busy meanwhile.
+//!
+//! ```text
+//! frame n of a dataset in one piece   address of the dataset + n · bytes of a frame
+//! frame n of a block of whole frames  address of its block + (place of n in the block) · bytes of a frame
+//! ```
 
 use halotau::series::{FrameBlock, FrameRun};
 
